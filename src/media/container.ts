@@ -1,0 +1,170 @@
+import { ReelkeepError } from '../domain/errors.ts'
+import type { ByteSource } from './byte-source.ts'
+import { truncated, withByteSource } from './byte-source.ts'
+import type { Family } from './magic.ts'
+import { describeForeign, familiesByExtension, sniffBytes, sniffFamily, tsPacketSize } from './magic.ts'
+import { checkMp4 } from './mp4-boxes.ts'
+
+/**
+ * Is the file what its extension says, and whole? Looks at magic bytes, then at the container's own arithmetic. Reads a
+ * bounded number of small windows and starts no process: milliseconds even for 100 GB. Whether a package extension
+ * (`zip`, `tar.gz`) is accepted at all is decided elsewhere.
+ * @param extension with or without a leading dot, any case
+ * @throws empty_file, type_mismatch, truncated
+ */
+export function checkStructure(path: string, extension: string): Promise<void> {
+  return withByteSource(path, async (source) => {
+    if (source.sizeBytes === 0) {
+      throw new ReelkeepError('empty_file', 'The file is empty: nothing was uploaded. Upload it again.')
+    }
+    await checks[await familyOf(source, extension)](source)
+  })
+}
+
+async function familyOf(source: ByteSource, extension: string): Promise<Family> {
+  const wanted = extension.replace(/^\./, '').toLowerCase()
+  const allowed = Object.hasOwn(familiesByExtension, wanted) ? familiesByExtension[wanted] : undefined
+  if (allowed === undefined) {
+    throw new ReelkeepError(
+      'type_mismatch',
+      `".${wanted.slice(0, 20)}" is not an extension of a recording. Known: ${Object.keys(familiesByExtension).join(', ')}.`,
+    )
+  }
+  const head = await source.read(0, sniffBytes)
+  const found = sniffFamily(head)
+  if (found !== null && allowed.includes(found)) return found
+  const looksLike = found === null ? describeForeign(head) : `a ${found} file`
+  const nextStep = found === null ? 'Upload the recording itself.' : 'Upload it again with the extension of its format.'
+  throw new ReelkeepError('type_mismatch', `The file is named .${wanted} but holds ${looksLike}. ${nextStep}`, {
+    details: { extension: wanted, found: found ?? looksLike },
+  })
+}
+
+/** One check per family. Formats without an end or a length (MPEG-PS, MP3, ADTS, FLAC) are left to the full decode. */
+const checks: Readonly<Record<Family, (source: ByteSource) => Promise<void>>> = {
+  mp4: checkMp4,
+  matroska: checkMatroska,
+  avi: checkRiff,
+  wav: checkRiff,
+  mpegts: checkTransportStream,
+  flv: checkFlv,
+  asf: checkAsf,
+  ogg: checkOgg,
+  zip: checkZip,
+  mpegps: notChecked,
+  mp3: notChecked,
+  adts: notChecked,
+  flac: notChecked,
+  gzip: notChecked,
+}
+
+async function notChecked(): Promise<void> {}
+
+/** EBML header, then Segments; an unknown length is what live recorders write and stays with the full decode. */
+async function checkMatroska(source: ByteSource): Promise<void> {
+  let at = 0
+  let segments = 0
+  for (let elements = 0; at < source.sizeBytes && elements < 64; elements++) {
+    const head = await source.read(at, 12)
+    const id = head.subarray(0, 4).toString('hex')
+    const idLength = id.startsWith('ec') || id.startsWith('bf') ? 1 : 4
+    const size = vint(head, idLength)
+    if (id === '18538067') segments += 1
+    if (size === null) throw truncated(`its structure breaks off at byte ${at}`)
+    if (size.value === null) return
+    const end = at + idLength + size.length + size.value
+    if (end > source.sizeBytes) throw truncated(`it should be at least ${end} bytes long and is ${source.sizeBytes}`)
+    at = end
+  }
+  if (segments === 0) throw truncated('it ends after its header')
+}
+
+/** An EBML number: how long it is and its value, `null` for "unknown". */
+function vint(bytes: Buffer, at: number): { readonly length: number; readonly value: number | null } | null {
+  const first = bytes[at]
+  if (first === undefined || first === 0) return null
+  const length = Math.clz32(first) - 23
+  if (at + length > bytes.length) return null
+  let value = first & (0xff >> length)
+  let unknown = value === 0xff >> length
+  for (const byte of bytes.subarray(at + 1, at + length)) {
+    value = value * 256 + byte
+    unknown = unknown && byte === 0xff
+  }
+  return { length, value: unknown ? null : value }
+}
+
+/** RIFF chunks of the whole file; big AVIs continue with further RIFF `AVIX` chunks (OpenDML). */
+async function checkRiff(source: ByteSource): Promise<void> {
+  let at = 0
+  for (let chunks = 0; at + 8 <= source.sizeBytes && chunks < 100_000; chunks++) {
+    const head = await source.read(at, 8)
+    const tag = head.toString('latin1', 0, 4)
+    if (tag !== 'RIFF' && !(at === 0 && tag === 'RF64')) return
+    const size = head.readUInt32LE(4)
+    // A writer that cannot seek back leaves the length at its maximum and ends where it ends.
+    if (size === 0xffff_ffff) return
+    if (size < 4) throw truncated('its header was never finished')
+    if (at + 8 + size > source.sizeBytes) {
+      throw truncated(`it should be ${at + 8 + size} bytes long and is ${source.sizeBytes}`)
+    }
+    at += 8 + size + (size % 2)
+  }
+}
+
+async function checkTransportStream(source: ByteSource): Promise<void> {
+  const packet = tsPacketSize(await source.read(0, sniffBytes)) ?? 188
+  const rest = source.sizeBytes % packet
+  if (rest !== 0) throw truncated(`its last packet has ${rest} of ${packet} bytes`)
+}
+
+/** The last four bytes repeat the length of the tag before them. */
+async function checkFlv(source: ByteSource): Promise<void> {
+  const size = source.sizeBytes
+  if (size < 13 + 11 + 4) throw truncated('it ends after its header')
+  const last = (await source.read(size - 4, 4)).readUInt32BE(0)
+  const tag = last >= 11 && last + 4 < size ? await source.read(size - 4 - last, 4) : Buffer.alloc(4)
+  if (tag.readUIntBE(1, 3) + 11 !== last) throw truncated('it does not end with a whole tag')
+}
+
+const asfFilePropertiesId = 'a1dcab8c47a9cf118ee400c00c205365'
+
+/** The File Properties object carries the file's length, except in broadcasts. */
+async function checkAsf(source: ByteSource): Promise<void> {
+  const head = await source.read(0, 64 * 1024)
+  const at = head.indexOf(Buffer.from(asfFilePropertiesId, 'hex'))
+  if (at < 0 || at + 92 > head.length) throw truncated('its header is not whole')
+  const declared = Number(head.readBigUInt64LE(at + 40))
+  const broadcast = (head.readUInt32LE(at + 88) & 1) === 1
+  if (!broadcast && declared > source.sizeBytes) {
+    throw truncated(`it should be ${declared} bytes long and is ${source.sizeBytes}`)
+  }
+}
+
+const largestOggPage = 27 + 255 + 255 * 255
+
+/** The last page must end where the file ends. */
+async function checkOgg(source: ByteSource): Promise<void> {
+  const tail = await source.read(Math.max(0, source.sizeBytes - largestOggPage), largestOggPage)
+  for (let at = tail.lastIndexOf('OggS'); at >= 0; at = at === 0 ? -1 : tail.lastIndexOf('OggS', at - 1)) {
+    const segments = tail[at + 26]
+    if (segments === undefined || at + 27 + segments > tail.length) continue
+    const body = tail.subarray(at + 27, at + 27 + segments).reduce((sum, length) => sum + length, 0)
+    if (at + 27 + segments + body === tail.length) return
+  }
+  throw truncated('it does not end with a whole page')
+}
+
+const longestZipEnd = 22 + 65_535
+
+/** The end record points at the central directory, which lies right before it (or before its ZIP64 twins). */
+async function checkZip(source: ByteSource): Promise<void> {
+  const start = Math.max(0, source.sizeBytes - longestZipEnd)
+  const tail = await source.read(start, longestZipEnd)
+  const at = tail.lastIndexOf('PK\u0005\u0006', undefined, 'latin1')
+  if (at < 0 || at + 22 > tail.length) throw truncated('its end record is missing')
+  const directoryBytes = tail.readUInt32LE(at + 12)
+  const directoryAt = tail.readUInt32LE(at + 16)
+  const zip64 = directoryAt === 0xffff_ffff || directoryBytes === 0xffff_ffff
+  if (!zip64 && directoryAt + directoryBytes > start + at) throw truncated('its directory lies outside the file')
+}

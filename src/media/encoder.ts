@@ -1,0 +1,63 @@
+import type { EncodePlan, MediaFacts, Rendition } from '../domain/encode.ts'
+
+/** Options every media call takes; each call can run for hours and must stop when told to. */
+export interface MediaOptions {
+  readonly signal?: AbortSignal
+  /** Fraction 0..1 of the call's work; rises, never falls. */
+  readonly onProgress?: (fraction: number) => void
+}
+
+/** Limits of the jail every media process runs in. */
+export interface MediaLimits {
+  readonly maxPixels: number
+  readonly maxStreams: number
+  readonly maxDurationMs: number
+  /** Wall clock for one process; afterwards its process group is killed. */
+  readonly maxWallMs: number
+  readonly maxMemoryBytes: number
+  /** Largest single output file. */
+  readonly maxOutputBytes: number
+}
+
+/**
+ * Everything Reelkeep asks of media software. Paths are absolute scratch paths with neutral names: a recorder's own
+ * file name never gets here. Every process runs jailed (protocol, format and codec allow-lists, resource limits, no
+ * network, empty working directory, wall clock).
+ */
+export interface Encoder {
+  /**
+   * Is this what its extension says, and whole? Magic bytes, then the container's own arithmetic (MP4 box sum and
+   * `moov`, EBML, RIFF, ZIP end record). Costs milliseconds; never starts a process.
+   * @throws empty_file, type_mismatch, truncated
+   */
+  checkStructure(path: string, extension: string): Promise<void>
+  /** @throws type_mismatch, no_streams, implausible_duration, too_many_pixels, truncated, undecodable */
+  probe(path: string, options?: MediaOptions): Promise<MediaFacts>
+  /**
+   * Decodes every frame and throws the result away: the only test that finds preallocated, cut and flipped files.
+   * Returns the duration that really decoded, in ms. @throws truncated, undecodable, encode_timeout, cancelled
+   */
+  decodeAll(path: string, facts: MediaFacts, options?: MediaOptions): Promise<number>
+  /**
+   * Makes everything the plan names below `outDir` (which is empty at the start) and checks each result: streams,
+   * duration >= 98 % of the source, decodes. All or nothing. @throws encode_failed, encode_incomplete, encode_timeout,
+   * scratch_full, cancelled
+   */
+  encode(
+    path: string,
+    facts: MediaFacts,
+    plan: EncodePlan,
+    outDir: string,
+    options?: MediaOptions,
+  ): Promise<readonly Rendition[]>
+}
+
+/** Limits that let a 24-hour lecture in 4K through and stop what only claims to be one. */
+export const defaultMediaLimits: MediaLimits = {
+  maxPixels: 40_000_000,
+  maxStreams: 64,
+  maxDurationMs: 26 * 3_600_000,
+  maxWallMs: 24 * 3_600_000,
+  maxMemoryBytes: 3 * 1024 ** 3,
+  maxOutputBytes: 256 * 1024 ** 3,
+}
