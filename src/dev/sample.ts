@@ -66,12 +66,19 @@ async function write(path: string, options: LectureOptions, text: readonly strin
   const voice = `0.25*(sin(2*PI*${pitch}*t+2*sin(2*PI*0.7*t))+0.5*sin(4*PI*${pitch}*t)+0.2*sin(6*PI*${pitch}*t))`
   const sound = `aevalsrc='${voice}*pow(abs(sin(2*PI*1.9*t)),2)*(0.6+0.4*sin(2*PI*0.23*t))':s=44100:d=${seconds}`
   const video = ['-c:v', 'libx264', '-preset', 'veryfast', '-tune', 'stillimage', '-pix_fmt', 'yuv420p', '-g', '75']
+  const audio = ['-c:a', 'aac', '-b:a', '96k', '-shortest']
   const tags = ['-metadata', `title=${options.title}`, '-metadata', `comment=sample ${seed}`]
   await ffmpeg(options.ffmpegPath, [
     ...lavfi(picture),
     ...lavfi(sound),
     ...video,
-    ...['-c:a', 'aac', '-b:a', '96k', '-shortest', '-movflags', '+faststart', ...tags, '-f', 'mp4', `file:${path}`],
+    ...audio,
+    ...tags,
+    '-movflags',
+    '+faststart',
+    '-f',
+    'mp4',
+    `file:${path}`,
   ])
 }
 

@@ -34,7 +34,7 @@ export async function decodeFile(
   const report = partOf(options.onProgress)(0, 1)
   let last: Progress = { outMs: null, frames: 0 }
   const streams = { video: facts.video !== null, audio: facts.audio !== null }
-  const finished = await tools.run(decodeCommand(path, streams, exact, tools), {
+  const finished = await tools.run(decodeCommand(path, { ...streams, strict: exact, keyframesOnly: false }, tools), {
     outDir: null,
     signal: options.signal,
     onProgress: (progress) => {

@@ -60,16 +60,21 @@ function inputArgs(settings: ArgSettings): readonly string[] {
   return [...threadArgs(settings), ...guardArgs(settings.limits), '-t', longest]
 }
 
-/** Decodes the first picture and sound and throws them away. `strict` ends at the first broken frame. */
-export function decodeCommand(
-  path: string,
-  streams: { readonly video: boolean; readonly audio: boolean },
-  strict: boolean,
-  settings: ArgSettings,
-): MediaCommand {
-  const maps = [...(streams.video ? ['-map', '0:V:0'] : []), ...(streams.audio ? ['-map', '0:a:0'] : [])]
+/** What to decode and how. */
+export interface DecodeOrder {
+  readonly video: boolean
+  readonly audio: boolean
+  /** End at the first broken frame. */
+  readonly strict: boolean
+  readonly keyframesOnly: boolean
+}
+
+/** Decodes the first picture and sound and throws them away. */
+export function decodeCommand(path: string, order: DecodeOrder, settings: ArgSettings): MediaCommand {
+  const maps = [...(order.video ? ['-map', '0:V:0'] : []), ...(order.audio ? ['-map', '0:a:0'] : [])]
+  const care = [...(order.strict ? ['-xerror'] : []), ...(order.keyframesOnly ? ['-skip_frame', 'nokey'] : [])]
   return {
-    inputs: [{ options: [...globalArgs(settings), ...(strict ? ['-xerror'] : []), ...inputArgs(settings)], path }],
+    inputs: [{ options: [...globalArgs(settings), ...care, ...inputArgs(settings)], path }],
     filter: null,
     outputs: [{ options: [...maps, '-fps_mode', 'passthrough', '-f', 'null'], path: null }],
   }

@@ -79,7 +79,22 @@ async function ask(
   const machine = machineFailure(finished, 'Probing the file', wallMs)
   if (machine !== null) throw machine
   if (finished.code !== 0) throw refusal(finished.stderr, lastComplaint(finished))
-  return parseProbe(finished.stdout)
+  const answer = parseProbe(finished.stdout)
+  // A decoder that refuses a picture leaves its size at 0 and the exit code, too. A cover of that size does not matter.
+  const picture = answer.streams.find((stream) => stream.kind === 'video' && !stream.cover)
+  if (picture?.codedWidthPx === 0 && isOversized(finished.stderr)) throw oversized()
+  return answer
+}
+
+function isOversized(stderr: string): boolean {
+  return /Picture size \S+ (?:is invalid|exceeds)/.test(stderr)
+}
+
+function oversized(): ReelkeepError {
+  return new ReelkeepError(
+    'too_many_pixels',
+    'The picture has more pixels than a recording may have. Export it smaller.',
+  )
 }
 
 function refusal(stderr: string, complaint: string): ReelkeepError {
@@ -90,9 +105,7 @@ function refusal(stderr: string, complaint: string): ReelkeepError {
       `The file is not a recording we accept (${complaint}). Upload the recording itself.`,
     )
   }
-  if (/Picture size \S+ (?:is invalid|exceeds)/.test(stderr)) {
-    return new ReelkeepError('too_many_pixels', `The picture is too large (${complaint}). Export it smaller.`)
-  }
+  if (isOversized(stderr)) return oversized()
   const message = `The file cannot be read as a recording (${complaint}). Export it again and upload it.`
   return new ReelkeepError('undecodable', message)
 }

@@ -97,6 +97,8 @@ export function createJail(limits: Pick<MediaLimits, 'maxMemoryBytes' | 'maxOutp
       const line = [...(await outerLayers()), ...bubble, binary, ...command.args]
       if (command.signal?.aborted === true)
         throw new ReelkeepError('cancelled', 'The work was cancelled before it began.')
+      // In the bubble there is an empty directory already.
+      if (bubble.length > 0) return launch(line, '/', command)
       const directory = await mkdtemp(join(tmpdir(), 'reelkeep-jail-'))
       const { child, finished } = launch(line, directory, command)
       return { child, finished: removeAfter(finished, directory) }

@@ -80,7 +80,11 @@ describe('every kind of source', () => {
         (one) => one.contentType.startsWith('video/mp4') && one.kind === 'video',
       )) {
         const again = await examine(encoder, file, 'mp4')
-        expect([contentType, again.video?.codec, again.audio?.codec], name).toEqual(['video/mp4', 'h264', 'aac'])
+        expect([contentType, again.video?.codec, again.audio?.codec], name).toEqual([
+          'video/mp4',
+          'h264',
+          codec === 'mpeg4-avi' ? 'mp3' : 'aac',
+        ])
       }
     },
     20_000,
@@ -147,7 +151,8 @@ describe('every kind of source', () => {
       video: { widthPx: 98, heightPx: 76, pixelFormat: 'yuv420p' },
       audio: { channels: 2 },
     })
-    await ffmpeg(...picture('128x96', 1), ...x264, '-metadata:s:v', 'rotate=90', at('turned.mp4'))
+    await ffmpeg(...picture('128x96', 1), ...x264, at('flat.mp4'))
+    await ffmpeg('-i', at('flat.mp4'), '-c', 'copy', '-metadata:s:v', 'rotate=90', at('turned.mp4'))
     const turned = await encodeWhole(at('turned.mp4'), 'mp4')
     expect(turned.facts.video).toMatchObject({ widthPx: 96, heightPx: 128 })
     expect(turned.renditions[0]).toMatchObject({ name: '96p.mp4', widthPx: 96, heightPx: 128 })
@@ -198,7 +203,7 @@ describe('every kind of source', () => {
     await generateSmall(at('twice.mp4'), { ffmpegPath, seed: 3, codec: 'h264-aac' })
     const [one, two] = [await encodeWhole(at('twice.mp4'), 'mp4'), await encodeWhole(at('twice.mp4'), 'mp4')]
     for (const [index, { path }] of one.renditions.entries()) {
-      expect((await readFile(path)).equals(await readFile(two.renditions[index]!.path)), path).toBe(true)
+      expect((await readFile(path)).equals(await readFile(two.renditions[index]?.path ?? '')), path).toBe(true)
     }
   })
 })
@@ -225,7 +230,7 @@ describe('cancel, limits and failures', () => {
     expect(performance.now() - begun).toBeLessThan(2000)
     expect(await processesWith('longer.avi')).toEqual([])
     expect(await readdir(out)).toEqual([])
-    expect(seen.at(-1)).toBeGreaterThan(seen[0]!)
+    expect(seen.at(-1)).toBeGreaterThan(seen[0] ?? 1)
     const already = encoder.decodeAll(at('longer.avi'), facts, { signal: AbortSignal.abort() })
     expect(await codeOf(already)).toBe('cancelled')
     const short = encoderWith({ maxWallMs: 300 })

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import type { Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -50,6 +51,13 @@ export const cut = async (from: string, to: string, fraction: number): Promise<s
   const bytes = await readFile(from)
   await writeFile(to, bytes.subarray(0, Math.floor(bytes.length * fraction)))
   return to
+}
+
+/** The port a server listens on. */
+export const portOf = (server: Server): number => {
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('the server does not listen')
+  return address.port
 }
 
 /** Command lines of running processes that mention `needle`. */

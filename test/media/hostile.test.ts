@@ -1,6 +1,5 @@
 import { mkdir, readFile, stat, truncate, utimes, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { generateSmall } from '../../src/dev/sample.ts'
@@ -14,6 +13,7 @@ import {
   ffmpeg,
   ffmpegPath,
   newDirectory,
+  portOf,
   picture,
   removeDirectory,
   sound,
@@ -42,7 +42,7 @@ beforeAll(async () => {
     response.end('canary')
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  url = `http://127.0.0.1:${portOf(server)}`
   await mkdir(at('other-account'))
   canary = at('other-account/secret.mp4')
   await generateSmall(canary, { ffmpegPath, seed: 1, codec: 'h264-aac' })
@@ -154,6 +154,24 @@ describe('lies', () => {
     const begun = performance.now()
     expect(await codeOf(encoder.probe(at('flood.mov')))).toBe('too_many_pixels')
     expect(performance.now() - begun).toBeLessThan(1000)
+    await ffmpeg(
+      '-i',
+      at('good.mp4'),
+      '-i',
+      at('flood.mov'),
+      '-map',
+      '0',
+      '-map',
+      '1',
+      '-c',
+      'copy',
+      '-disposition:v:1',
+      'attached_pic',
+      at('cover.mp4'),
+    )
+    expect(await codeOf(examine(encoder, at('cover.mp4'), 'mp4'))).toMatch(/ok|too_many_pixels/)
+    expect(await codeOf(encoderWith({ maxPixels: 96 * 64 - 1 }).probe(at('good.mp4')))).toBe('too_many_pixels')
+    expect(await codeOf(encoderWith({ maxPixels: 96 * 64 }).probe(at('good.mp4')))).toBe('ok')
   })
 
   it('a small file that claims 10^9 seconds is refused', async () => {

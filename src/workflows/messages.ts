@@ -1,0 +1,42 @@
+import { defineQuery, defineUpdate } from '@temporalio/workflow'
+import type { Command, CommandKind, CommandRequest } from '../domain/commands.ts'
+import type { RecordingFacts, Waiting } from '../domain/recording.ts'
+
+/** What starts a recording's life: a deposit that is complete. The recording carries the deposit's id. */
+export interface RecordingInput {
+  readonly accountId: string
+  readonly recordingId: string
+  /** Set when the life continues in a new run. */
+  readonly appliedRequests?: readonly string[]
+}
+
+/** What starts a look at one inbox. */
+export interface InboxScanInput {
+  readonly accountId: string
+  readonly inboxId: string
+  /** How long this run keeps looking; 0 = one look. */
+  readonly lookForMs: number
+}
+
+/** The answer to a command that was carried out. */
+export interface CommandResult {
+  readonly facts: RecordingFacts | null
+}
+
+/** The update that carries a command: one per kind, so that the Temporal UI shows what was asked. */
+export function commandUpdate(kind: CommandKind) {
+  return defineUpdate<CommandResult, [CommandRequest]>(kind)
+}
+
+/** Names of workflows, queues and ids: what client and worker must agree on. */
+export const taskQueues = { life: 'reelkeep', encode: 'reelkeep-encode' } as const
+/** The id of a recording's workflow. */
+export function recordingWorkflowId(recordingId: string): string {
+  return `rec/${recordingId}`
+}
+
+/** Where a life stands, for people who look at the workflow itself. */
+export const statusQuery = defineQuery<{ facts: RecordingFacts | null; waiting: Waiting }>('status')
+
+/** A command kind as its update's argument. */
+export type CommandOf<K extends CommandKind> = Extract<Command, { kind: K }>
