@@ -1,5 +1,5 @@
 import { defineQuery, defineUpdate } from '@temporalio/workflow'
-import type { Command, CommandKind, CommandRequest } from '../domain/commands.ts'
+import type { CommandKind, CommandRequest } from '../domain/commands.ts'
 import type { RecordingFacts, Waiting } from '../domain/recording.ts'
 
 /** What starts a recording's life: a deposit that is complete. The recording carries the deposit's id. */
@@ -28,15 +28,5 @@ export function commandUpdate(kind: CommandKind) {
   return defineUpdate<CommandResult, [CommandRequest]>(kind)
 }
 
-/** Names of workflows, queues and ids: what client and worker must agree on. */
-export const taskQueues = { life: 'reelkeep', encode: 'reelkeep-encode' } as const
-/** The id of a recording's workflow. */
-export function recordingWorkflowId(recordingId: string): string {
-  return `rec/${recordingId}`
-}
-
 /** Where a life stands, for people who look at the workflow itself. */
 export const statusQuery = defineQuery<{ facts: RecordingFacts | null; waiting: Waiting }>('status')
-
-/** A command kind as its update's argument. */
-export type CommandOf<K extends CommandKind> = Extract<Command, { kind: K }>

@@ -80,7 +80,7 @@ async function startDatabase(home: string, cacheDir: string): Promise<LocalPostg
   const migrate = new URL('../../src/migrate.ts', import.meta.url)
   if (existsSync(migrate)) {
     const { migrateUp }: typeof import('../../src/migrate.ts') = await import(migrate.href)
-    await migrateUp(postgres.ownerUrl)
+    await migrateUp(postgres.ownerUrl, { fastForward: true })
   }
   return postgres
 }
