@@ -1,0 +1,207 @@
+import { sql } from 'kysely'
+import type { SelectQueryBuilder } from 'kysely'
+import { isErrorCode } from '../domain/errors.ts'
+import type {
+  CopyView,
+  FileView,
+  Problem,
+  ProblemOption,
+  RecordingDetail,
+  RecordingState,
+  RecordingSummary,
+  Stage,
+  TimelineEvent,
+} from '../domain/recording.ts'
+import { msOf } from './connect.ts'
+import type { AccountTx } from './connect.ts'
+import { findFacts } from './facts.ts'
+import type { Schema } from './schema.ts'
+
+/** Which recordings a list shows, newest first; `before` is the last one of the page before. */
+export interface RecordingFilter {
+  readonly state?: RecordingState
+  readonly recorderId?: string
+  readonly ownerId?: string
+  readonly text?: string
+  readonly problem?: boolean
+  readonly limit: number
+  readonly before?: { readonly createdAtMs: number; readonly id: string }
+}
+
+const problemJson = sql<ProblemRow | null>`(select to_jsonb(p) from problems p where p.recording_id = r.id and p.resolved_at is null order by p.since limit 1)`
+
+interface ProblemRow {
+  stage: Stage
+  code: string
+  message: string
+  attempts: number
+  since: string
+  next_retry_at: string | null
+  options: ProblemOption[]
+}
+
+function summaryQuery(tx: AccountTx) {
+  return tx
+    .selectFrom('recordings as r')
+    .innerJoin('recorders as d', 'd.id', 'r.recorder_id')
+    .leftJoin('people as o', 'o.id', 'r.owner_id')
+    .selectAll('r')
+    .select(['d.name as recorder_name', 'o.name as owner_name', problemJson.as('problem')])
+    .select(sql<boolean>`exists (select 1 from holds h where h.recording_id = r.id and h.released_at is null)`.as('on_hold'))
+    .select(sql<boolean>`exists (select 1 from files f where f.recording_id = r.id and f.kind = 'poster')`.as('has_poster'))
+}
+
+type SummaryRow = ReturnType<typeof summaryQuery> extends SelectQueryBuilder<infer _Db, infer _Tables, infer Row> ? Row : never
+
+/** One page of recordings, newest first. */
+export async function listRecordings(tx: AccountTx, filter: RecordingFilter): Promise<RecordingSummary[]> {
+  let query = summaryQuery(tx).orderBy('r.created_at', 'desc').orderBy('r.id', 'desc').limit(filter.limit)
+  if (filter.state !== undefined) query = query.where('r.state', '=', filter.state)
+  if (filter.recorderId !== undefined) query = query.where('r.recorder_id', '=', filter.recorderId)
+  if (filter.ownerId !== undefined) query = query.where('r.owner_id', '=', filter.ownerId)
+  if (filter.text !== undefined) {
+    const pattern = `%${filter.text.replace(/[\\%_]/g, '\\$&')}%`
+    query = query.where(sql<boolean>`(r.title ilike ${pattern} or r.description ilike ${pattern} or ${filter.text} = any(r.tags))`)
+  }
+  if (filter.problem === true)
+    query = query.where(sql<boolean>`exists (select 1 from problems p where p.recording_id = r.id and p.resolved_at is null)`)
+  if (filter.before !== undefined) {
+    const { createdAtMs, id } = filter.before
+    // Instants travel in milliseconds; comparing at that grain keeps two recordings of one millisecond on either side of a page.
+    query = query.where(sql<boolean>`(date_trunc('milliseconds', r.created_at), r.id) < (${new Date(createdAtMs)}, ${id}::uuid)`)
+  }
+  return (await query.execute()).map(summaryOf)
+}
+
+/** One recording, whole, or null when there is none (or it is another account's). */
+export async function findRecording(tx: AccountTx, id: string): Promise<RecordingDetail | null> {
+  const row = await summaryQuery(tx).where('r.id', '=', id).executeTakeFirst()
+  const facts = row === undefined ? null : await findFacts(tx, id)
+  if (row === undefined || facts === null) return null
+  const deposit = await tx.selectFrom('deposits').select('path').where('id', '=', row.deposit_id).executeTakeFirstOrThrow()
+  return {
+    ...summaryOf(row),
+    description: row.description,
+    tags: row.tags,
+    depositPath: deposit.path,
+    sha256: row.sha256,
+    media: row.media,
+    encodePlan: row.encode_plan,
+    facts,
+    files: await listFiles(tx, id),
+    copies: await listCopies(tx, id),
+    timeline: await listTimeline(tx, id),
+    certificate: row.certificate,
+  }
+}
+
+/** Changes what people describe, if nobody changed the recording meanwhile. */
+export async function describeRecording(
+  tx: AccountTx,
+  id: string,
+  change: { title?: string; description?: string; tags?: string[] },
+  ifVersion: number,
+): Promise<'ok' | 'stale' | 'missing'> {
+  const found = await tx.selectFrom('recordings').select('version').where('id', '=', id).forUpdate().executeTakeFirst()
+  if (found === undefined) return 'missing'
+  if (Number(found.version) !== ifVersion) return 'stale'
+  if (Object.keys(change).length > 0) await tx.updateTable('recordings').set(change).where('id', '=', id).execute()
+  return 'ok'
+}
+
+function summaryOf(row: SummaryRow): RecordingSummary {
+  return {
+    id: row.id,
+    title: row.title,
+    state: row.state,
+    stateSinceMs: row.state_since.getTime(),
+    recorderName: row.recorder_name,
+    ownerName: row.owner_name,
+    sizeBytes: Number(row.size_bytes),
+    durationMs: row.media.durationMs,
+    progressPercent: row.progress_percent,
+    onHold: row.on_hold,
+    problem: row.problem === null ? null : problemOf(row.problem),
+    retainUntilMs: msOf(row.retain_until),
+    hasPoster: row.has_poster,
+    createdAtMs: row.created_at.getTime(),
+    clockOffsetMs: Number(row.clock_offset_ms),
+    version: Number(row.version),
+    waitingFor: row.waiting_for ?? '',
+    nextStep: row.next_step ?? '',
+    nextAtMs: msOf(row.next_at),
+  }
+}
+
+function problemOf(row: ProblemRow): Problem {
+  return {
+    stage: row.stage,
+    code: isErrorCode(row.code) ? row.code : 'internal',
+    message: row.message,
+    attempts: row.attempts,
+    sinceMs: Date.parse(row.since),
+    nextRetryAtMs: row.next_retry_at === null ? null : Date.parse(row.next_retry_at),
+    options: row.options,
+  }
+}
+
+async function listFiles(tx: AccountTx, recordingId: string): Promise<FileView[]> {
+  const rows = await tx.selectFrom('files').selectAll().where('recording_id', '=', recordingId).orderBy('name').execute()
+  return rows.map((row) => ({
+    id: row.id,
+    name: row.name,
+    kind: row.kind,
+    contentType: row.content_type,
+    sizeBytes: Number(row.size_bytes),
+    sha256: row.sha256,
+    widthPx: row.width_px,
+    heightPx: row.height_px,
+    durationMs: row.duration_ms === null ? null : Number(row.duration_ms),
+  }))
+}
+
+/** Every copy of a recording's files, store by store. */
+export async function listCopies(tx: AccountTx, recordingId: string): Promise<CopyView[]> {
+  const rows = await tx
+    .selectFrom('copies as c')
+    .innerJoin('files as f', 'f.id', 'c.file_id')
+    .innerJoin('stores as s', 's.id', 'c.store_id')
+    .select(['f.id as file_id', 'f.name as file_name', 'f.kind', 'f.key', 'f.size_bytes', 'f.sha256'])
+    .select(['s.name as store_name', 's.site', 's.role', 'c.state', 'c.verified_at', 'c.purged_at'])
+    .where('c.recording_id', '=', recordingId)
+    .orderBy('s.role', 'desc')
+    .orderBy('s.name')
+    .orderBy('f.name')
+    .execute()
+  return rows.map((row) => ({
+    fileId: row.file_id,
+    fileName: row.file_name,
+    kind: row.kind,
+    storeName: row.store_name,
+    site: row.site,
+    role: row.role,
+    key: row.key,
+    sizeBytes: Number(row.size_bytes),
+    sha256: row.sha256,
+    state: row.state,
+    verifiedAtMs: msOf(row.verified_at),
+    purgedAtMs: msOf(row.purged_at),
+  }))
+}
+
+async function listTimeline(tx: AccountTx, recordingId: string): Promise<TimelineEvent[]> {
+  const rows = await tx.selectFrom('audit_events').selectAll().where('recording_id', '=', recordingId).orderBy('seq').execute()
+  return rows.map((row) => ({
+    seq: Number(row.seq),
+    atMs: row.at.getTime(),
+    clockAtMs: msOf(row.clock_at),
+    actor: row.actor,
+    action: row.action,
+    detail: row.detail,
+  }))
+}
+
+/** The table of allowed edges as the database enforces it. */
+export async function listEdges(tx: AccountTx): Promise<readonly Pick<Schema['recording_edges'], 'from_state' | 'to_state'>[]> {
+  return tx.selectFrom('recording_edges').selectAll().execute()
+}
