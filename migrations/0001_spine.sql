@@ -110,7 +110,7 @@ create table deposits (
 -- One live deposit per path, and the same file (same size, time, identity) is taken in once, however often it is seen.
 create unique index one_live_deposit on deposits (inbox_id, path) where state in ('arriving', 'stalled', 'orphan', 'complete');
 create unique index one_deposit_per_file on deposits (inbox_id, path, size_bytes, mtime_ms, file_id)
-  where state in ('complete', 'accepted', 'duplicate', 'quarantined', 'refused', 'released');
+  where state in ('complete', 'accepted', 'duplicate', 'quarantined', 'refused');
 create index deposits_by_time on deposits (account_id, first_seen_at desc, id desc);
 
 create table recording_edges (from_state text not null, to_state text not null, primary key (from_state, to_state));

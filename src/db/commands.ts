@@ -138,7 +138,8 @@ const appliers: Readonly<Record<CommandKind, Applier>> = {
   },
   rejectDeletion: (tx, facts) => endDisposition(tx, facts, 'rejected'),
   undo: (tx, facts) => endDisposition(tx, facts, 'undone'),
-  // The workflow takes the recording out of its parking place; here the decision is only written down.
+  // The workflow stops the encode, or takes the recording out of its parking place; here the decision is only written down.
+  cancelEncode: async () => undefined,
   resolve: async () => undefined,
 }
 

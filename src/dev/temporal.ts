@@ -9,21 +9,6 @@ import type { Service } from './supervisor.ts'
 /** Types a Temporal search attribute can have. */
 export type SearchAttributeType = 'Keyword' | 'KeywordList' | 'Text' | 'Int' | 'Double' | 'Bool' | 'Datetime'
 
-/**
- * What operators filter recordings by in the Temporal UI; set at stage changes only. A SQL store allows ten keywords and
- * three of each other type.
- */
-export const productSearchAttributes = {
-  Stage: 'Keyword',
-  Account: 'Keyword',
-  Recorder: 'Keyword',
-  Problem: 'Keyword',
-  DeleteAt: 'Datetime',
-  StartedAt: 'Datetime',
-  Bytes: 'Int',
-  OnHold: 'Bool',
-} as const satisfies Record<string, SearchAttributeType>
-
 /** How a local Temporal server is started. */
 export interface LocalTemporalOptions {
   /** The `temporal` program, see `resolveTemporal`. */

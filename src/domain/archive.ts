@@ -8,9 +8,12 @@ export function originalKey(accountId: string, recordingId: string, extension: s
   return `${recordingPrefix(accountId, recordingId)}/original.${extension}`
 }
 
-/** The key of a derived file, e.g. `hls/master.m3u8`. */
-export function renditionKey(accountId: string, recordingId: string, name: string): string {
-  return `${recordingPrefix(accountId, recordingId)}/renditions/${name}`
+/**
+ * The key of a derived file, e.g. `hls/master.m3u8`, made by one attempt. Every attempt writes below a name of its own
+ * and the database says which one counts: a zombie and its successor can never mix their files.
+ */
+export function renditionKey(accountId: string, recordingId: string, attempt: string, name: string): string {
+  return `${recordingPrefix(accountId, recordingId)}/renditions/${attempt}/${name}`
 }
 
 /** The key of the manifest: written last, so that a package with a manifest is a whole package. */

@@ -16,6 +16,7 @@ export type Command =
   | { readonly kind: 'rejectDeletion'; readonly reason: string }
   | { readonly kind: 'undo' }
   | { readonly kind: 'replan' }
+  | { readonly kind: 'cancelEncode' }
   | { readonly kind: 'resolve'; readonly option: ProblemOption }
 /** The name of a command. */
 export type CommandKind = Command['kind']
@@ -33,6 +34,7 @@ export const commandKinds = [
   'rejectDeletion',
   'undo',
   'replan',
+  'cancelEncode',
   'resolve',
 ] as const satisfies readonly CommandKind[]
 
@@ -150,6 +152,11 @@ const deciders: Readonly<Record<CommandKind, Decider>> = {
   replan(facts, _command, actor) {
     if (!hasRole(actor, 'operator')) return no('forbidden', 'Planning anew needs the role operator or admin.')
     return facts.state === 'retained' ? yes : no('wrong_state', notNow(facts, 'be planned anew'))
+  },
+  cancelEncode(facts, _command, actor) {
+    if (!isOwner(facts, actor) && !hasRole(actor, 'operator', 'manager'))
+      return no('forbidden', 'Only the owner, a manager or an operator may stop an encode.')
+    return facts.state === 'encoding' ? yes : no('wrong_state', notNow(facts, 'have its encode stopped'))
   },
   resolve(_facts, _command, actor) {
     return hasRole(actor, 'operator', 'manager') ? yes : no('forbidden', 'Resolving a problem needs the role manager, operator or admin.')

@@ -6,8 +6,11 @@ import type { RecordingFacts, Waiting } from '../domain/recording.ts'
 export interface RecordingInput {
   readonly accountId: string
   readonly recordingId: string
-  /** Set when the life continues in a new run. */
+  /** What goes on when the life continues in a new run (see `Life`). */
+  readonly accepted?: boolean
   readonly appliedRequests?: readonly string[]
+  readonly askAgainAtMs?: number
+  readonly claimRound?: number
 }
 
 /** What starts a look at one inbox. */

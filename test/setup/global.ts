@@ -8,9 +8,10 @@ import { startPostgres } from '../../src/dev/postgres.ts'
 import type { LocalPostgres } from '../../src/dev/postgres.ts'
 import { endLeftOvers, findHomeHolder, lockHome } from '../../src/dev/processes.ts'
 import { resolveTemporal } from '../../src/dev/temporal-binary.ts'
-import { productSearchAttributes, startTemporal } from '../../src/dev/temporal.ts'
+import { startTemporal } from '../../src/dev/temporal.ts'
 import type { LocalTemporal } from '../../src/dev/temporal.ts'
 import { defaultCacheDir } from '../../src/dev/wheel.ts'
+import { productSearchAttributes } from '../../src/workflows/search-attributes.ts'
 import { findTestPrograms } from './packages.ts'
 
 declare module 'vitest' {

@@ -1,0 +1,184 @@
+import { sql } from 'kysely'
+import { endDisposition, writeAudit } from '../db/commands.ts'
+import type { AccountTx } from '../db/connect.ts'
+import { lockFacts, recordingNowMs } from '../db/facts.ts'
+import { listCopies } from '../db/recordings.ts'
+import type { CertificatePayload } from '../domain/certificate.ts'
+import { recordingPrefix } from '../domain/archive.ts'
+import { decidePurge } from '../domain/commands.ts'
+import type { Verdict } from '../domain/commands.ts'
+import { ReelkeepError } from '../domain/errors.ts'
+import type { RecordingFacts } from '../domain/recording.ts'
+import { withHeartbeat } from './beat.ts'
+import type { ActivityDeps } from './deps.ts'
+import type { RecordingRef } from './records.ts'
+
+/** The one door bytes leave by: decided again at the last moment, copy by copy, with proof. */
+export function createDeleteActivities({ db, stores, sign }: Pick<ActivityDeps, 'db' | 'stores' | 'sign'>) {
+  return {
+    /**
+     * Asks everything again in the transaction that opens the purge: holds, retention, plan, approvals, undo window,
+     * by the database's clock, under the row lock a hold also takes. A no ends the disposition and says why.
+     */
+    async beginPurge(ref: RecordingRef): Promise<Verdict> {
+      return db.asAccount(
+        ref.accountId,
+        async (tx) => {
+          const facts = await lockFacts(tx, ref.recordingId)
+          if (facts === null || facts.state === 'purging' || facts.state === 'purged') return { ok: true }
+          const verdict = decidePurge(facts, await areApproversAllowed(tx, facts), await recordingNowMs(tx, ref.recordingId))
+          if (!verdict.ok) {
+            // The undo window may merely be open still (a hint came early): that is no reason to cancel.
+            if (verdict.code !== 'wrong_state' && verdict.code !== 'retention_not_ended') {
+              await endDisposition(tx, facts, 'cancelled')
+              await writeAudit(tx, ref.recordingId, 'system', 'purge.cancelled', { code: verdict.code, message: verdict.message })
+            }
+            return verdict
+          }
+          await tx
+            .updateTable('dispositions')
+            .set({ state: 'purging', purge_started_at: sql<Date>`now()` })
+            .where('id', '=', facts.disposition?.id ?? '')
+            .execute()
+          await tx.updateTable('recordings').set({ state: 'purging' }).where('id', '=', ref.recordingId).execute()
+          return verdict
+        },
+        { actor: 'system' },
+      )
+    },
+
+    /** Ids of the stores that hold something of this recording. */
+    async listPurgeStores(ref: RecordingRef): Promise<readonly string[]> {
+      const rows = await db.asAccount(ref.accountId, (tx) =>
+        tx.selectFrom('copies').select('store_id').distinct().where('recording_id', '=', ref.recordingId).execute(),
+      )
+      return rows.map((row) => row.store_id)
+    },
+
+    /**
+     * Removes every copy of the recording from one store, makes sure that each is gone, and then whatever else stands
+     * under the recording's prefix (files of attempts that died). A second run goes on where the first one stopped.
+     */
+    async purgeStore(ref: RecordingRef, storeId: string): Promise<number> {
+      return withHeartbeat(async ({ signal, beat }) => {
+        const { store, name } = await stores.open(ref.accountId, storeId)
+        const owed = await db.asAccount(ref.accountId, (tx) => listOwedPurges(tx, ref.recordingId, storeId))
+        for (const copy of owed) {
+          await store.delete(copy.key)
+          await db.asAccount(ref.accountId, (tx) => recordPurged(tx, copy.id))
+          beat({ store: name, file: copy.name })
+        }
+        for await (const stray of store.list(recordingPrefix(ref.accountId, ref.recordingId), signal)) await store.delete(stray.key)
+        await db.asAccount(ref.accountId, (tx) => writeAudit(tx, ref.recordingId, 'system', 'store.purged', { store: name, copies: owed.length }))
+        return owed.length
+      })
+    },
+
+    /** Removes the source, where the recording is deleted before it ever left the inbox. A newer file of that name stays. */
+    async purgeSource(ref: RecordingRef): Promise<void> {
+      const deposit = await db.asAccount(ref.accountId, (tx) =>
+        tx.selectFrom('deposits').selectAll().where('id', '=', ref.recordingId).executeTakeFirstOrThrow(),
+      )
+      if (deposit.state === 'released') return
+      const { store } = await stores.open(ref.accountId, deposit.inbox_id)
+      const found = await store.stat(deposit.path)
+      const same = found !== null && found.sizeBytes === Number(deposit.size_bytes) && found.fileId === deposit.file_id
+      if (same && Math.floor(found.modifiedAtMs) === Number(deposit.mtime_ms)) await store.delete(deposit.path)
+      await db.asAccount(ref.accountId, (tx) =>
+        tx.updateTable('deposits').set({ state: 'released', settled_at: sql<Date>`now()` }).where('id', '=', ref.recordingId).execute(),
+      )
+    },
+
+    /** Signs what was removed and ends the life. A second run finds it ended. */
+    async certify(ref: RecordingRef): Promise<void> {
+      await db.asAccount(
+        ref.accountId,
+        async (tx) => {
+          const facts = await lockFacts(tx, ref.recordingId)
+          if (facts === null || facts.state === 'purged') return
+          const left = (await listCopies(tx, ref.recordingId)).find((copy) => copy.state !== 'purged')
+          if (left !== undefined)
+            throw new ReelkeepError('copies_not_verified', `${left.key} is not purged from store ${left.storeName} yet; retry the deletion.`)
+          const certificate = sign(await composeCertificate(tx, facts))
+          await tx
+            .updateTable('dispositions')
+            .set({ state: 'done', settled_at: sql<Date>`now()` })
+            .where('id', '=', facts.disposition?.id ?? '')
+            .execute()
+          await tx
+            .updateTable('recordings')
+            .set({ state: 'purged', certificate: JSON.stringify(certificate), waiting_for: null, next_step: null, next_at: null })
+            .where('id', '=', ref.recordingId)
+            .execute()
+        },
+        { actor: 'system' },
+      )
+    },
+  }
+}
+
+/** Each approver must still hold a role that may approve. */
+async function areApproversAllowed(tx: AccountTx, facts: RecordingFacts): Promise<boolean> {
+  const ids = facts.disposition?.approvedBy ?? []
+  if (ids.length === 0) return false
+  const allowed = await tx
+    .selectFrom('people')
+    .select('id')
+    .where('id', 'in', [...ids])
+    .where(sql<boolean>`roles && array['operator', 'manager', 'admin']`)
+    .execute()
+  return allowed.length === ids.length
+}
+
+async function listOwedPurges(tx: AccountTx, recordingId: string, storeId: string) {
+  return tx
+    .selectFrom('copies as c')
+    .innerJoin('files as f', 'f.id', 'c.file_id')
+    .select(['c.id', 'f.key', 'f.name'])
+    .where('c.recording_id', '=', recordingId)
+    .where('c.store_id', '=', storeId)
+    .where('c.state', '!=', 'purged')
+    .orderBy('f.name')
+    .execute()
+}
+
+async function recordPurged(tx: AccountTx, copyId: string): Promise<void> {
+  await tx
+    .updateTable('copies')
+    .set({ state: 'purged', purged_at: sql<Date>`now()` })
+    .where('id', '=', copyId)
+    .where('state', '!=', 'purged')
+    .execute()
+}
+
+async function composeCertificate(tx: AccountTx, facts: RecordingFacts): Promise<CertificatePayload> {
+  const row = await tx.selectFrom('recordings').selectAll().where('id', '=', facts.id).executeTakeFirstOrThrow()
+  const head = await sql<{ seq: string; hash: string }>`select seq, hash from audit_heads`.execute(tx)
+  const people = await tx.selectFrom('people').select(['id', 'name']).execute()
+  const nameOf = (id: string | null) => people.find((person) => person.id === id)?.name ?? 'policy'
+  const copies = await listCopies(tx, facts.id)
+  return {
+    version: 1,
+    recordingId: facts.id,
+    accountId: facts.accountId,
+    title: row.title,
+    sha256: row.sha256,
+    acceptedAt: row.created_at.toISOString(),
+    retainedUntil: row.retain_until?.toISOString() ?? null,
+    reason: facts.disposition?.reason ?? '',
+    planHash: facts.disposition?.planHash ?? '',
+    requestedBy: nameOf(facts.disposition?.requestedBy ?? null),
+    approvedBy: (facts.disposition?.approvedBy ?? []).map(nameOf),
+    copies: copies.map((copy) => ({
+      file: copy.fileName,
+      store: copy.storeName,
+      site: copy.site,
+      sha256: copy.sha256,
+      sizeBytes: copy.sizeBytes,
+      purgedAt: new Date(copy.purgedAtMs ?? 0).toISOString(),
+    })),
+    auditHead: { seq: Number(head.rows[0]?.seq ?? 0), hash: head.rows[0]?.hash ?? '' },
+    clockOffsetMs: facts.clockOffsetMs,
+    issuedAt: new Date(await recordingNowMs(tx, facts.id)).toISOString(),
+  }
+}

@@ -1,0 +1,172 @@
+import { createWriteStream } from 'node:fs'
+import { mkdir, open, rm } from 'node:fs/promises'
+import { extname, join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { Context } from '@temporalio/activity'
+import { recordStored } from '../db/files.ts'
+import type { StoredFile } from '../db/files.ts'
+import { renditionKey } from '../domain/archive.ts'
+import { planEncode } from '../domain/encode.ts'
+import type { EncodePlan, MediaFacts, Rendition } from '../domain/encode.ts'
+import { ReelkeepError } from '../domain/errors.ts'
+import { hashStream } from '../storage/bytes.ts'
+import type { ByteSource } from '../storage/store.ts'
+import { withHeartbeat } from './beat.ts'
+import type { Beat } from './beat.ts'
+import type { ActivityDeps, PlacedStore } from './deps.ts'
+import type { RecordingRef } from './records.ts'
+
+type EncodeDeps = Pick<ActivityDeps, 'db' | 'stores' | 'encoder' | 'scratchDir'>
+
+/** Making what people play. */
+export function createEncodeActivities(deps: EncodeDeps) {
+  const { db } = deps
+  return {
+    /** The probe decides what is made; the decision is written down and the stage begins. Later runs decide the same. */
+    async beginEncode(ref: RecordingRef): Promise<EncodePlan> {
+      return db.asAccount(
+        ref.accountId,
+        async (tx) => {
+          const row = await tx.selectFrom('recordings').select(['state', 'media']).where('id', '=', ref.recordingId).forUpdate().executeTakeFirstOrThrow()
+          const plan = planEncode(row.media)
+          await tx
+            .updateTable('recordings')
+            .set({ encode_plan: JSON.stringify(plan), ...(row.state === 'claimed' ? { state: 'encoding', progress_percent: 0 } : {}) })
+            .where('id', '=', ref.recordingId)
+            .execute()
+          return plan
+        },
+        { actor: 'system' },
+      )
+    },
+
+    /**
+     * Makes every rendition on local scratch, checks it, and puts it into the primary store. All of it in one activity:
+     * scratch belongs to one machine. A second run makes them again under keys of its own; the first that finishes counts.
+     */
+    async encodeRecording(ref: RecordingRef, plan: EncodePlan): Promise<number> {
+      return withHeartbeat(async (beat) => {
+        const { activityId, attempt: count, workflowExecution } = Context.current().info
+        const attempt = `${workflowExecution?.runId.slice(0, 8) ?? 'run'}-${activityId}-${count}`
+        const work = join(deps.scratchDir, `encode-${ref.recordingId}-${attempt}`)
+        await rm(work, { recursive: true, force: true })
+        await mkdir(join(work, 'out'), { recursive: true })
+        try {
+          const primary = await deps.stores.primary(ref.accountId)
+          const { path, media } = await fetchOriginal(deps, ref, primary, work, beat)
+          const renditions = await deps.encoder.encode(path, media, plan, join(work, 'out'), {
+            signal: beat.signal,
+            onProgress: progressWriter(deps, ref, beat),
+          })
+          const stored: StoredFile[] = []
+          for (const rendition of renditions) stored.push(await storeRendition(ref, primary, attempt, rendition, beat))
+          await publishRenditions(deps, ref, primary, stored)
+          return stored.length
+        } finally {
+          await rm(work, { recursive: true, force: true })
+        }
+      })
+    },
+
+    /** The renditions are there (or a person decided to go on without): on to the archive. */
+    async endEncode(ref: RecordingRef): Promise<void> {
+      await db.asAccount(
+        ref.accountId,
+        async (tx) => {
+          await tx
+            .updateTable('recordings')
+            .set({ state: 'archiving', progress_percent: null })
+            .where('id', '=', ref.recordingId)
+            .where('state', '=', 'encoding')
+            .execute()
+        },
+        { actor: 'system' },
+      )
+    },
+  }
+}
+
+/** The original on this machine: in place where the primary store is a local disk, else downloaded and compared. */
+async function fetchOriginal(deps: EncodeDeps, ref: RecordingRef, primary: PlacedStore, work: string, beat: Beat) {
+  const { file, media } = await deps.db.asAccount(ref.accountId, async (tx) => ({
+    file: await tx.selectFrom('files').selectAll().where('recording_id', '=', ref.recordingId).where('kind', '=', 'original').executeTakeFirstOrThrow(),
+    media: (await tx.selectFrom('recordings').select('media').where('id', '=', ref.recordingId).executeTakeFirstOrThrow()).media,
+  }))
+  const path = join(work, `source${extname(file.key)}`)
+  const measured = await downloadTo(path, () => primary.store.read(file.key, undefined, beat.signal), beat)
+  if (measured !== file.sha256)
+    throw new ReelkeepError(
+      'object_corrupt',
+      `The original in store ${primary.name} (${file.key}) is not the file that was taken in. Restore it from a backup copy, then retry.`,
+    )
+  const facts: MediaFacts = media
+  return { path, media: facts }
+}
+
+async function downloadTo(path: string, read: () => Promise<NodeJS.ReadableStream>, beat: Beat): Promise<string> {
+  const source = await read()
+  try {
+    await pipeline(source, createWriteStream(path, { flags: 'w' }), { signal: beat.signal })
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT'))
+      throw new ReelkeepError('scratch_full', 'The scratch disk is full. Free space in SCRATCH_DIR; the encode is tried again by itself.', { cause: error })
+    throw error
+  }
+  return (await hashFile(path, beat)).sha256
+}
+
+async function hashFile(path: string, beat: Beat) {
+  const handle = await open(path)
+  return hashStream(handle.createReadStream({ highWaterMark: 1 << 20 }), { signal: beat.signal })
+}
+
+function fileSource(path: string): ByteSource {
+  return { open: async (fromByte) => (await open(path)).createReadStream({ start: fromByte, highWaterMark: 1 << 20 }) }
+}
+
+async function storeRendition(
+  ref: RecordingRef,
+  primary: PlacedStore,
+  attempt: string,
+  rendition: Rendition,
+  beat: Beat,
+): Promise<StoredFile> {
+  const key = renditionKey(ref.accountId, ref.recordingId, attempt, rendition.name)
+  const { sha256, sizeBytes } = await hashFile(rendition.path, beat)
+  await primary.store.put(key, fileSource(rendition.path), {
+    sizeBytes,
+    sha256,
+    contentType: rendition.contentType,
+    signal: beat.signal,
+  })
+  return { ...rendition, key, sizeBytes, sha256 }
+}
+
+/** All renditions of one attempt begin to count in one transaction; where another attempt was first, its files count. */
+async function publishRenditions(deps: EncodeDeps, ref: RecordingRef, primary: PlacedStore, stored: readonly StoredFile[]): Promise<void> {
+  const won = await deps.db.asAccount(ref.accountId, async (tx) => {
+    await tx.selectFrom('recordings').select('id').where('id', '=', ref.recordingId).forUpdate().executeTakeFirstOrThrow()
+    const other = await tx.selectFrom('files').select('id').where('recording_id', '=', ref.recordingId).where('kind', '!=', 'original').executeTakeFirst()
+    if (other !== undefined) return false
+    for (const file of stored) await recordStored(tx, ref.recordingId, primary.id, file)
+    return true
+  })
+  if (!won) for (const file of stored) await primary.store.delete(file.key)
+}
+
+/** Percent for people: to the heartbeat at once, to the database at most once a second. */
+function progressWriter(deps: EncodeDeps, ref: RecordingRef, beat: Beat): (fraction: number) => void {
+  let writtenAtMs = 0
+  let shown = -1
+  return (fraction) => {
+    const percent = Math.min(100, Math.floor(fraction * 100))
+    beat.beat({ percent })
+    if (percent === shown || Date.now() - writtenAtMs < 1000) return
+    shown = percent
+    writtenAtMs = Date.now()
+    // Progress is for the eye: a write that fails is made up for by the next one.
+    deps.db
+      .asAccount(ref.accountId, (tx) => tx.updateTable('recordings').set({ progress_percent: percent }).where('id', '=', ref.recordingId).execute())
+      .catch(() => undefined)
+  }
+}

@@ -1,0 +1,62 @@
+import { followWorkflowClock } from '../db/clock.ts'
+import { applyCommand } from '../db/commands.ts'
+import type { AppliedCommand } from '../db/commands.ts'
+import { getPolicy } from '../db/accounts.ts'
+import { findFacts } from '../db/facts.ts'
+import { openProblem, resolveProblem } from '../db/problems.ts'
+import type { CommandRequest } from '../domain/commands.ts'
+import type { Policy } from '../domain/policy.ts'
+import type { Problem, RecordingFacts, Stage, Waiting } from '../domain/recording.ts'
+import type { ActivityDeps } from './deps.ts'
+
+/** Which recording, and what its workflow's clock says (ahead of the wall clock only under fast-forward). */
+export interface RecordingRef {
+  readonly accountId: string
+  readonly recordingId: string
+  readonly atMs: number
+}
+
+/** What is written down about a recording between the stages. */
+export function createRecordActivities({ db }: Pick<ActivityDeps, 'db'>) {
+  const asSystem = { actor: 'system' }
+  return {
+    /** The facts as the database has them, and the policy in force. */
+    async loadFacts(ref: RecordingRef): Promise<{ facts: RecordingFacts | null; policy: Policy }> {
+      return db.asAccount(ref.accountId, async (tx) => {
+        await followWorkflowClock(tx, ref.recordingId, ref.atMs)
+        return { facts: await findFacts(tx, ref.recordingId), policy: await getPolicy(tx) }
+      })
+    },
+
+    /** Carries out a person's command, once, or says why not. */
+    async applyCommand(ref: RecordingRef, request: CommandRequest): Promise<AppliedCommand> {
+      return applyCommand(db, ref.recordingId, request)
+    },
+
+    /** Writes down what the recording waits for: lists show it without asking Temporal. */
+    async writeWaiting(ref: RecordingRef, waiting: Waiting): Promise<void> {
+      await db.asAccount(ref.accountId, async (tx) => {
+        await followWorkflowClock(tx, ref.recordingId, ref.atMs)
+        await tx
+          .updateTable('recordings')
+          .set({
+            waiting_for: waiting.waitingFor,
+            next_step: waiting.nextStep,
+            next_at: waiting.nextAtMs === null ? null : new Date(waiting.nextAtMs),
+          })
+          .where('id', '=', ref.recordingId)
+          .execute()
+      })
+    },
+
+    /** The stage is parked: it needs attention. */
+    async park(ref: RecordingRef, problem: Omit<Problem, 'sinceMs'>): Promise<void> {
+      await db.asAccount(ref.accountId, (tx) => openProblem(tx, ref.recordingId, problem), asSystem)
+    },
+
+    /** The stage goes on. */
+    async unpark(ref: RecordingRef, stage: Stage, resolution: string): Promise<void> {
+      await db.asAccount(ref.accountId, (tx) => resolveProblem(tx, ref.recordingId, stage, resolution), asSystem)
+    },
+  }
+}

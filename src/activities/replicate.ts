@@ -1,0 +1,95 @@
+import { writeAudit } from '../db/commands.ts'
+import { areCopiesVerified } from '../db/facts.ts'
+import { listUnverified, recordCheck, recordCopy } from '../db/files.ts'
+import type { FileToCopy } from '../db/files.ts'
+import { hasCode, ReelkeepError } from '../domain/errors.ts'
+import { copyBetween, readBack } from '../storage/copy.ts'
+import { withHeartbeat } from './beat.ts'
+import type { Beat } from './beat.ts'
+import type { ActivityDeps, PlacedStore } from './deps.ts'
+import type { RecordingRef } from './records.ts'
+
+/** Making copies at other sites, and reading every copy back before it counts. */
+export function createReplicateActivities({ db, stores }: Pick<ActivityDeps, 'db' | 'stores'>) {
+  const unverified = (ref: RecordingRef, storeId: string) =>
+    db.asAccount(ref.accountId, (tx) => listUnverified(tx, ref.recordingId, storeId))
+
+  return {
+    /** Ids of the stores that owe a copy: the primary first, then every backup. */
+    async listCopyStores(ref: RecordingRef): Promise<{ primaryId: string; backupIds: readonly string[] }> {
+      const primary = await stores.primary(ref.accountId)
+      return { primaryId: primary.id, backupIds: (await stores.backups(ref.accountId)).map((backup) => backup.id) }
+    },
+
+    /** Copies what one store lacks, the manifest last. Files that are there already are compared, not sent again. */
+    async copyToStore(ref: RecordingRef, storeId: string): Promise<number> {
+      return withHeartbeat(async (beat) => {
+        const primary = await stores.primary(ref.accountId)
+        const target = await stores.open(ref.accountId, storeId)
+        const files = await unverified(ref, storeId)
+        for (const file of files) {
+          await copyOne(primary, target, file, beat)
+          await db.asAccount(ref.accountId, (tx) => recordCopy(tx, ref.recordingId, file.id, storeId))
+        }
+        return files.length
+      })
+    },
+
+    /** Reads every unverified copy in one store back and compares its hash: only then does it count. */
+    async verifyCopies(ref: RecordingRef, storeId: string): Promise<number> {
+      return withHeartbeat(async ({ signal, beat }) => {
+        const { store, name } = await stores.open(ref.accountId, storeId)
+        const files = await unverified(ref, storeId)
+        for (const file of files) {
+          const seen = await readBack(store, file.key, { signal, onProgress: (bytes) => beat({ file: file.name, bytes }) })
+          const matched = seen.sha256 === file.sha256 && seen.sizeBytes === file.sizeBytes
+          await db.asAccount(ref.accountId, async (tx) => {
+            await recordCheck(tx, file.id, storeId, matched)
+            if (!matched) await writeAudit(tx, ref.recordingId, 'system', 'copy.mismatch', { store: name, file: file.name, seen: seen.sha256 })
+          })
+          if (!matched)
+            throw new ReelkeepError(
+              'copy_mismatch',
+              `${file.key} in store ${name} reads back as other bytes than were written. The store is not to be trusted with it: check its disk, then retry.`,
+            )
+        }
+        return files.length
+      })
+    },
+
+    /** Enough verified copies at enough sites? Then the recording is protected. */
+    async recordProtected(ref: RecordingRef): Promise<void> {
+      await db.asAccount(
+        ref.accountId,
+        async (tx) => {
+          if (!(await areCopiesVerified(tx, ref.recordingId)))
+            throw new ReelkeepError(
+              'copies_not_verified',
+              'There are not enough verified copies at enough sites. Add a backup store at another site, then retry.',
+            )
+          await tx.updateTable('recordings').set({ state: 'protected' }).where('id', '=', ref.recordingId).where('state', '=', 'archiving').execute()
+        },
+        { actor: 'system' },
+      )
+    },
+  }
+}
+
+/** A key that holds other bytes in a backup is a copy that failed its check before: it is removed and made again from good bytes. */
+async function copyOne(primary: PlacedStore, target: PlacedStore, file: FileToCopy, { signal, beat }: Beat): Promise<void> {
+  const send = () =>
+    copyBetween(primary.store, target.store, file.key, file.key, {
+      sizeBytes: file.sizeBytes,
+      sha256: file.sha256,
+      contentType: file.contentType,
+      signal,
+      onProgress: (bytes) => beat({ file: file.name, bytes }),
+    })
+  try {
+    await send()
+  } catch (error) {
+    if (!hasCode(error, 'object_exists') || target.id === primary.id) throw error
+    await target.store.delete(file.key)
+    await send()
+  }
+}

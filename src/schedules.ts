@@ -1,0 +1,76 @@
+import { Client, Connection, ScheduleAlreadyRunning, ScheduleOverlapPolicy } from '@temporalio/client'
+import type { ScheduleOptions } from '@temporalio/client'
+import { ReelkeepError } from './domain/errors.ts'
+import { msPer } from './domain/units.ts'
+import type { InboxScanInput } from './workflows/messages.ts'
+import { taskQueues } from './workflows/names.ts'
+
+/** An inbox that is to be looked at. */
+export interface InboxRef {
+  readonly accountId: string
+  readonly inboxId: string
+}
+
+/** A run looks for almost the whole interval: an upload's end is noticed by a look, not by the next schedule. */
+const scanEveryMs = msPer.minute
+const lookForMs = 58 * msPer.second
+
+/** The id of an inbox's schedule: derived, so that setting it up twice sets it up once. */
+export function scanScheduleId(inboxId: string): string {
+  return `scan/${inboxId}`
+}
+
+/**
+ * Makes sure that every inbox is looked at every minute, beginning now, and that the reconciliation (rows without a
+ * workflow, overdue plans) runs every minute. Called at every worker start and when an inbox is created; a schedule that
+ * exists is brought up to date, so that a release can change it. Schedules of inboxes not named here are left alone.
+ * @throws pipeline_unavailable
+ */
+export async function ensureSchedules(
+  temporal: { readonly address: string; readonly namespace: string },
+  inboxes: readonly InboxRef[],
+): Promise<void> {
+  const connection = await connect(temporal.address)
+  try {
+    const client = new Client({ connection, namespace: temporal.namespace })
+    await ensureSchedule(client, schedule('reconcile', 'reconcileWorkflow', []))
+    for (const { accountId, inboxId } of inboxes) {
+      const input: InboxScanInput = { accountId, inboxId, lookForMs }
+      await ensureSchedule(client, schedule(scanScheduleId(inboxId), 'inboxScanWorkflow', [input]))
+    }
+  } finally {
+    await connection.close()
+  }
+}
+
+async function connect(address: string): Promise<Connection> {
+  try {
+    return await Connection.connect({ address, connectTimeout: 10 * msPer.second })
+  } catch (cause) {
+    const message = `Temporal at ${address} does not answer, so the inboxes have no schedules. Check that it runs and TEMPORAL_ADDRESS; a restart of the worker tries again.`
+    throw new ReelkeepError('pipeline_unavailable', message, { cause })
+  }
+}
+
+function schedule(scheduleId: string, workflowType: string, args: unknown[]): ScheduleOptions {
+  return {
+    scheduleId,
+    spec: { intervals: [{ every: scanEveryMs }] },
+    action: { type: 'startWorkflow', workflowType, workflowId: scheduleId, taskQueue: taskQueues.life, args },
+    policies: {
+      // A look that takes longer than the interval is followed by exactly one more, not by a queue of them.
+      overlap: ScheduleOverlapPolicy.BUFFER_ONE,
+      catchupWindow: msPer.hour,
+    },
+  }
+}
+
+async function ensureSchedule(client: Client, { scheduleId, ...wanted }: ScheduleOptions): Promise<void> {
+  try {
+    await client.schedule.create({ scheduleId, ...wanted, state: { triggerImmediately: true } })
+  } catch (error) {
+    if (!(error instanceof ScheduleAlreadyRunning)) throw error
+    // A person's pause stays: only what the product decides is renewed.
+    await client.schedule.getHandle(scheduleId).update(({ state }) => ({ ...wanted, state }))
+  }
+}

@@ -1,0 +1,215 @@
+import {
+  allHandlersFinished,
+  condition,
+  continueAsNew,
+  setCurrentDetails,
+  setHandler,
+  upsertSearchAttributes,
+} from '@temporalio/workflow'
+import { commandKinds, decideCommand } from '../domain/commands.ts'
+import type { CommandRequest } from '../domain/commands.ts'
+import { hasRole } from '../domain/permissions.ts'
+import { defaultPolicy } from '../domain/policy.ts'
+import type { Policy } from '../domain/policy.ts'
+import type { ProblemOption, RecordingFacts, Stage, Waiting } from '../domain/recording.ts'
+import { records } from './activity-options.ts'
+import { readFailure, refuse } from './failures.ts'
+import { commandUpdate, statusQuery } from './messages.ts'
+import type { CommandResult, RecordingInput } from './messages.ts'
+import { attributeKeys } from './search-attributes.ts'
+
+const rememberedRequests = 200
+const firstRetryMs = 60_000
+const noticeGraceMs = 5 * 60_000
+const longestRetryMs = 6 * 3_600_000
+
+/** How a stage ended: done, or a person decided otherwise. */
+export type StageEnd<T> = { readonly how: 'done'; readonly value: T } | { readonly how: Exclude<ProblemOption, 'retry'> }
+
+interface Parked {
+  readonly stage: Stage
+  readonly options: readonly ProblemOption[]
+  decision: ProblemOption | null
+}
+
+/**
+ * One recording's life between the stages: what is known of it, what it waits for, and how people reach it. Postgres
+ * is the truth; what is held here is the last look at it.
+ */
+export interface Life {
+  readonly input: RecordingInput
+  facts: RecordingFacts | null
+  policy: Policy
+  /** Not before this does the policy ask again for a deletion that people rejected. */
+  askAgainAtMs: number
+  /** How often it was put up for claiming. */
+  claimRound: number
+  /** Set while an encode runs: stops it. */
+  stopEncode: (() => void) | null
+  /** Notices on their way: nothing waits for them but the end of a run. */
+  telling: number
+  readonly parked: Set<Parked>
+  readonly applied: string[]
+  waiting: Waiting
+}
+
+/** Begins a life, or goes on with it in a new run: every handler stands before anything is awaited. */
+export function beginLife(input: RecordingInput): Life {
+  const life: Life = {
+    input,
+    facts: null,
+    policy: defaultPolicy,
+    askAgainAtMs: input.askAgainAtMs ?? 0,
+    claimRound: input.claimRound ?? 0,
+    stopEncode: null,
+    telling: 0,
+    parked: new Set(),
+    applied: [...(input.appliedRequests ?? [])],
+    waiting: { waitingFor: 'a worker', nextStep: 'the file is taken in', nextAtMs: null },
+  }
+  setHandler(statusQuery, () => ({ facts: life.facts, waiting: life.waiting }))
+  for (const kind of commandKinds)
+    setHandler(commandUpdate(kind), (request) => obey(life, request), { validator: (request) => validate(life, request) })
+  return life
+}
+
+/** Which recording, and what this workflow's clock says. */
+export function refOf(life: Life) {
+  return { accountId: life.input.accountId, recordingId: life.input.recordingId, atMs: Date.now() }
+}
+
+/** Looks at the database again. */
+export async function refresh(life: Life): Promise<RecordingFacts | null> {
+  const { facts, policy } = await records.loadFacts(refOf(life))
+  life.facts = facts
+  life.policy = policy
+  upsertSearchAttributes([
+    { key: attributeKeys.stage, value: facts?.state ?? 'ingest' },
+    { key: attributeKeys.account, value: life.input.accountId },
+    ...(facts === null
+      ? []
+      : [
+          { key: attributeKeys.recorder, value: facts.recorderId },
+          { key: attributeKeys.bytes, value: facts.sizeBytes },
+          { key: attributeKeys.onHold, value: facts.holds.length > 0 },
+          { key: attributeKeys.deleteAt, value: facts.retainUntilMs === null ? null : new Date(facts.retainUntilMs) },
+        ]),
+  ])
+  return facts
+}
+
+function validate(life: Life, request: CommandRequest): void {
+  if (life.applied.includes(request.requestId)) return
+  const { command, actor } = request
+  if (command.kind === 'resolve') {
+    if (!actor.scopes.includes('write') || !hasRole(actor, 'operator', 'manager'))
+      throw refuse('forbidden', 'Resolving a problem needs the role manager, operator or admin.')
+    if (![...life.parked].some((parked) => parked.options.includes(command.option)))
+      throw refuse('wrong_state', `Nothing here can be resolved by "${command.option}" now.`)
+    return
+  }
+  if (life.facts === null) throw refuse('wrong_state', 'This deposit is not accepted yet; wait, or resolve its problem first.')
+  const verdict = decideCommand(life.facts, command, actor, Date.now())
+  if (!verdict.ok) throw refuse(verdict.code, verdict.message)
+}
+
+async function obey(life: Life, request: CommandRequest): Promise<CommandResult> {
+  if (life.applied.includes(request.requestId)) return { facts: life.facts }
+  const { command } = request
+  if (command.kind === 'resolve') {
+    for (const parked of life.parked) if (parked.options.includes(command.option)) parked.decision = command.option
+    remember(life, request.requestId)
+    return { facts: life.facts }
+  }
+  const { verdict, facts } = await records.applyCommand(refOf(life), request)
+  if (facts !== null && facts.version >= (life.facts?.version ?? 0)) life.facts = facts
+  if (!verdict.ok) throw refuse(verdict.code, verdict.message)
+  if (command.kind === 'cancelEncode') life.stopEncode?.()
+  remember(life, request.requestId)
+  return { facts: life.facts }
+}
+
+function remember(life: Life, requestId: string): void {
+  life.applied.push(requestId)
+  life.applied.splice(0, life.applied.length - rememberedRequests)
+}
+
+/** Says what the recording waits for, where people and operators look. */
+export async function sayWaiting(life: Life, waitingFor: string, nextStep: string, nextAtMs: number | null = null): Promise<void> {
+  life.waiting = { waitingFor, nextStep, nextAtMs }
+  const when = nextAtMs === null ? '' : ` at ${new Date(nextAtMs).toISOString()}`
+  setCurrentDetails(`**Waits for** ${waitingFor}\n\n**Then** ${nextStep}${when}`)
+  await records.writeWaiting(refOf(life), life.waiting)
+}
+
+/** Waits until this instant, or until `over` holds. True when `over` held. */
+export async function waitUntil(atMs: number, over: () => boolean): Promise<boolean> {
+  return condition(over, Math.max(1, atMs - Date.now()))
+}
+
+/**
+ * Runs one step of a stage. Where it fails for good, the recording is parked with the reason until a person decides or
+ * (for failures that pass) the next automatic retry comes: the life itself never fails.
+ */
+export async function attempt<T>(
+  life: Life,
+  stage: Stage,
+  options: readonly ProblemOption[],
+  work: () => Promise<T>,
+): Promise<StageEnd<T>> {
+  for (let attempts = 1; ; attempts += 1) {
+    try {
+      const value = await work()
+      if (attempts > 1) await unpark(life, stage, 'done')
+      return { how: 'done', value }
+    } catch (error) {
+      const failure = readFailure(error)
+      const retryInMs = failure.transient ? Math.min(firstRetryMs * 2 ** (attempts - 1), longestRetryMs) : null
+      const decision = await park(life, { stage, attempts, options, code: failure.code, message: failure.message, retryInMs })
+      if (decision === 'retry') continue
+      await unpark(life, stage, decision)
+      return { how: decision }
+    }
+  }
+}
+
+interface Parking {
+  readonly stage: Stage
+  readonly attempts: number
+  readonly options: readonly ProblemOption[]
+  readonly code: Parameters<typeof records.park>[1]['code']
+  readonly message: string
+  readonly retryInMs: number | null
+}
+
+/** Parks a stage in needs attention until somebody, or the clock, decides. */
+export async function park(life: Life, { stage, attempts, options, code, message, retryInMs }: Parking): Promise<ProblemOption> {
+  const parked: Parked = { stage, options, decision: null }
+  life.parked.add(parked)
+  const nextRetryAtMs = retryInMs === null ? null : Date.now() + retryInMs
+  await records.park(refOf(life), { stage, code, message, attempts, nextRetryAtMs, options })
+  upsertSearchAttributes([{ key: attributeKeys.problem, value: code }])
+  await sayWaiting(life, `a person, because ${message}`, nextRetryAtMs === null ? 'nothing happens by itself' : 'it is tried again', nextRetryAtMs)
+  if (retryInMs === null) await condition(() => parked.decision !== null)
+  else await condition(() => parked.decision !== null, retryInMs)
+  life.parked.delete(parked)
+  return parked.decision ?? 'retry'
+}
+
+async function unpark(life: Life, stage: Stage, resolution: string): Promise<void> {
+  await records.unpark(refOf(life), stage, resolution)
+  upsertSearchAttributes([{ key: attributeKeys.problem, value: null }])
+}
+
+/** Goes on in a new run: the history of a life that waits for years stays small. Never inside a handler. */
+export async function goOnInNewRun(life: Life): Promise<never> {
+  await condition(allHandlersFinished)
+  await condition(() => life.telling === 0, noticeGraceMs)
+  return continueAsNew({
+    ...life.input,
+    appliedRequests: life.applied,
+    askAgainAtMs: life.askAgainAtMs,
+    claimRound: life.claimRound,
+    accepted: true,
+  } satisfies RecordingInput)
+}

@@ -1,0 +1,194 @@
+import { CancellationScope, condition, workflowInfo } from '@temporalio/workflow'
+import type { NoticeKind } from '../domain/notice.ts'
+import type { RecordingFacts } from '../domain/recording.ts'
+import { encodes, mails, records, transfers } from './activity-options.ts'
+import { attempt, beginLife, goOnInNewRun, park, refOf, refresh, sayWaiting, waitUntil } from './life.ts'
+import type { Life } from './life.ts'
+import type { RecordingInput } from './messages.ts'
+
+/**
+ * One recording's life, from a complete deposit to a signed proof of deletion. The state in Postgres says which stage
+ * is next, so a life goes on from wherever it stands: after a crash, a parking place, a continue-as-new.
+ */
+export async function recordingWorkflow(input: RecordingInput): Promise<void> {
+  const life = beginLife(input)
+  if (input.accepted !== true && !(await ingest(life))) return
+  for (;;) {
+    const facts = await refresh(life)
+    if (facts === null || facts.state === 'purged') return
+    await stages[facts.state](life, facts)
+  }
+}
+
+const stages: Readonly<Record<Exclude<RecordingFacts['state'], 'purged'>, (life: Life, facts: RecordingFacts) => Promise<void>>> = {
+  accepted: async (life) => records.openClaim(refOf(life)),
+  awaiting_claim: awaitClaim,
+  claimed: encode,
+  encoding: encode,
+  archiving: archive,
+  protected: beginRetention,
+  retained: retain,
+  disposition_requested: awaitApproval,
+  approved: awaitUndo,
+  trashed: awaitUndo,
+  purging: purge,
+}
+
+/** Takes the deposit in. True when it became a recording; what else became of it stands on the deposit. */
+async function ingest(life: Life): Promise<boolean> {
+  for (let attempts = 1; ; attempts += 1) {
+    const end = await attempt(life, 'ingest', ['retry', 'give_up'], () => transfers.takeIn(refOf(life)))
+    if (end.how !== 'done') return records.refuseDeposit(refOf(life)).then(() => false)
+    const taken = end.value
+    if (taken.kind !== 'quarantined') return taken.kind === 'accepted'
+    const { code, message } = taken
+    const decision = await park(life, { stage: 'ingest', attempts, options: ['retry', 'replace', 'give_up'], code, message, retryInMs: null })
+    await records.unpark(refOf(life), 'ingest', decision)
+    if (decision === 'replace') await records.reviseDeposit(refOf(life))
+    if (decision === 'give_up') return records.refuseDeposit(refOf(life)).then(() => false)
+  }
+}
+
+/** Waits for an owner: notice, reminders, escalation, and at last a request to delete that people still decide on. */
+async function awaitClaim(life: Life): Promise<void> {
+  life.claimRound += 1
+  const round = life.claimRound
+  const { remindAfterMs, escalateAfterMs, expireAfterMs } = life.policy.claim
+  const startMs = Date.now()
+  const left = () => life.facts?.state !== 'awaiting_claim'
+  const steps: { kind: NoticeKind; afterMs: number; saying: string }[] = [
+    { kind: 'claim_wanted', afterMs: 0, saying: 'the manager is told' },
+    ...remindAfterMs.map((afterMs) => ({ kind: 'claim_reminder' as const, afterMs, saying: 'the manager is reminded' })),
+    { kind: 'claim_escalation', afterMs: escalateAfterMs, saying: 'administrators are told' },
+  ]
+  for (const { kind, afterMs, saying } of steps) {
+    if (afterMs > 0) {
+      await sayWaiting(life, 'an owner: somebody has to claim or assign it', saying, startMs + afterMs)
+      if (await waitUntil(startMs + afterMs, left)) return
+    }
+    tell(life, kind, `claim-${round}-after-${afterMs}`)
+  }
+  await sayWaiting(life, 'an owner: somebody has to claim or assign it', 'its deletion is requested', startMs + expireAfterMs)
+  if (await waitUntil(startMs + expireAfterMs, left)) return
+  await records.requestByPolicy(refOf(life), 'Nobody claimed it')
+}
+
+/** Makes what people play. Stopped or failing, it is parked; a person may go on with the original alone. */
+async function encode(life: Life): Promise<void> {
+  await sayWaiting(life, 'the encoder', 'renditions are made, then archived')
+  const plan = await records.beginEncode(refOf(life))
+  await attempt(life, 'encode', ['retry', 'skip'], () =>
+    CancellationScope.cancellable(async () => {
+      const scope = CancellationScope.current()
+      life.stopEncode = () => scope.cancel()
+      try {
+        await encodes.encodeRecording(refOf(life), plan)
+      } finally {
+        life.stopEncode = null
+      }
+    }),
+  )
+  await records.endEncode(refOf(life))
+}
+
+/** Seals the package, copies it to every backup, and reads every copy back: only then is it protected. */
+async function archive(life: Life): Promise<void> {
+  await sayWaiting(life, 'the primary store', 'the package is sealed with its manifest')
+  await attempt(life, 'archive', ['retry'], () => transfers.sealPackage(refOf(life)))
+  await sayWaiting(life, 'the backup stores', 'copies are made and read back')
+  await attempt(life, 'replicate', ['retry'], async () => {
+    const { primaryId, backupIds } = await records.listCopyStores(refOf(life))
+    await Promise.all([
+      transfers.verifyCopies(refOf(life), primaryId),
+      ...backupIds.map(async (storeId) => {
+        await transfers.copyToStore(refOf(life), storeId)
+        await transfers.verifyCopies(refOf(life), storeId)
+      }),
+    ])
+    await records.recordProtected(refOf(life))
+  })
+}
+
+/** The copies are verified: the source leaves the inbox, the plan begins, and the history starts afresh for the long wait. */
+async function beginRetention(life: Life): Promise<void> {
+  await sayWaiting(life, 'the inbox', 'the source leaves the inbox')
+  await attempt(life, 'replicate', ['retry', 'skip'], () => transfers.releaseSource(refOf(life)))
+  await records.beginRetention(refOf(life))
+  await refresh(life)
+  await goOnInNewRun(life)
+}
+
+/** Keeps the recording as long as its plan says; reminds its owner; then the policy asks for deletion. */
+async function retain(life: Life, facts: RecordingFacts): Promise<void> {
+  if (workflowInfo().continueAsNewSuggested) await goOnInNewRun(life)
+  const changed = () =>
+    life.facts?.state !== 'retained' || life.facts.planHash !== facts.planHash || life.facts.holds.length !== facts.holds.length
+  if (facts.holds.length > 0) {
+    await sayWaiting(life, `the release of a legal hold (${facts.holds.map((hold) => hold.reason).join('; ')})`, 'nothing is deleted while it stands')
+    await condition(changed)
+    return
+  }
+  const endsAtMs = Math.max(facts.retainUntilMs ?? Number.MAX_SAFE_INTEGER, life.askAgainAtMs)
+  const reminders = (facts.plan?.actions ?? []).filter((action) => action.kind === 'remind' && action.atMs > Date.now())
+  for (const reminder of reminders) {
+    await sayWaiting(life, `the end of its retention: ${facts.plan?.reason ?? ''}`, 'its owner is reminded', reminder.atMs)
+    if (await waitUntil(reminder.atMs, changed)) return
+    tell(life, 'retention_ending', `${facts.planHash?.slice(0, 12)}-${reminder.atMs}`)
+  }
+  await sayWaiting(life, `the end of its retention: ${facts.plan?.reason ?? ''}`, 'its deletion is requested', endsAtMs)
+  if (await waitUntil(endsAtMs, changed)) return
+  await refresh(life)
+  await records.requestByPolicy(refOf(life), facts.plan?.reason ?? 'Retention ended')
+  const now = await refresh(life)
+  // The timer is a hint, the database's clock decides: where it says not yet, ask again in a minute.
+  if (now?.state === 'retained') await waitUntil(Date.now() + 60_000, changed)
+}
+
+/** Waits for the approvals; asks again as often as the policy says. */
+async function awaitApproval(life: Life, facts: RecordingFacts): Promise<void> {
+  const { remindEveryMs, approvals } = life.policy.disposition
+  const decided = () => life.facts?.state !== 'disposition_requested'
+  for (let round = 0; !decided(); round += 1) {
+    tell(life, 'approval_wanted', `${facts.disposition?.id ?? ''}-${round}`)
+    const againAtMs = Date.now() + remindEveryMs
+    await sayWaiting(life, `${approvals} approval(s) of its deletion: ${facts.disposition?.reason ?? ''}`, 'the approvers are asked again', againAtMs)
+    await waitUntil(againAtMs, decided)
+  }
+  if (life.facts?.state === 'retained') life.askAgainAtMs = Date.now() + remindEveryMs
+}
+
+/** The undo window: the copies still stand, nobody can play them. Then everything is asked once more, and the purge opens. */
+async function awaitUndo(life: Life, facts: RecordingFacts): Promise<void> {
+  const left = () => life.facts?.state !== 'trashed' && life.facts?.state !== 'approved'
+  const untilMs = facts.disposition?.undoUntilMs ?? Date.now()
+  await sayWaiting(life, 'the end of the undo window', 'every copy is purged', untilMs)
+  if (await waitUntil(untilMs, left)) {
+    life.askAgainAtMs = Date.now() + life.policy.disposition.remindEveryMs
+    return
+  }
+  await refresh(life)
+  const verdict = await records.beginPurge(refOf(life))
+  if (!verdict.ok && verdict.code === 'retention_not_ended') await waitUntil(Date.now() + 1000, left)
+}
+
+/** Removes every copy, then the source if it is still there, then signs what was removed. Nothing can stop it half-way for good. */
+async function purge(life: Life): Promise<void> {
+  await sayWaiting(life, 'the stores', 'every copy is removed, then the certificate is signed')
+  await attempt(life, 'delete', ['retry'], async () => {
+    const storeIds = await records.listPurgeStores(refOf(life))
+    await Promise.all(storeIds.map((storeId) => transfers.purgeStore(refOf(life), storeId)))
+    await transfers.purgeSource(refOf(life))
+    await records.certify(refOf(life))
+  })
+}
+
+/** Mails without holding anything up: a mail server that is away parks the notice, not the recording. */
+function tell(life: Life, kind: NoticeKind, occasion: string): void {
+  const stage = kind.startsWith('claim') ? 'claim' : 'retain'
+  life.telling += 1
+  attempt(life, stage, ['retry', 'skip'], () => mails.sendNotice(refOf(life), kind, occasion))
+    .catch(() => undefined)
+    .finally(() => {
+      life.telling -= 1
+    })
+}
