@@ -16,6 +16,10 @@ try {
 function tellFailure(error: unknown): number {
   // Usage errors and help were already written.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
-  terminal.say(error instanceof ReelkeepError ? `${error.message} [${error.code}]` : String(error instanceof Error ? error.stack : error))
+  terminal.say(
+    error instanceof ReelkeepError
+      ? `${error.message} [${error.code}]`
+      : String(error instanceof Error ? error.stack : error),
+  )
   return 1
 }

@@ -41,9 +41,13 @@ export async function findCredentials(
 ): Promise<Credentials> {
   const home = findHome(env)
   const url = given.url ?? env['REELKEEP_URL'] ?? (await readStackFile(home))?.url
-  const key = given.key ?? env['REELKEEP_KEY'] ?? (await readFile(keyFile(home, 'admin'), 'utf8').catch(() => undefined))
+  const key =
+    given.key ?? env['REELKEEP_KEY'] ?? (await readFile(keyFile(home, 'admin'), 'utf8').catch(() => undefined))
   if (url === undefined)
-    throw new ReelkeepError('invalid_config', `There is no stack in ${home.root}. Start one with \`reelkeep up\`, or give --url.`)
+    throw new ReelkeepError(
+      'invalid_config',
+      `There is no stack in ${home.root}. Start one with \`reelkeep up\`, or give --url.`,
+    )
   if (key === undefined)
     throw new ReelkeepError('invalid_config', 'There is no API key. Give --key, or set REELKEEP_KEY.')
   return { url: url.replace(/\/+$/, ''), key: key.trim() }
@@ -70,8 +74,9 @@ export function openApi({ url, key }: Credentials): ApiClient {
 }
 
 function queryText(query: Query): string {
-  const given = Object.entries(query).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]]))
-  return given.length === 0 ? '' : `?${new URLSearchParams(given).toString()}`
+  const parameters = new URLSearchParams()
+  for (const [name, value] of Object.entries(query)) if (value !== undefined) parameters.set(name, String(value))
+  return parameters.size === 0 ? '' : `?${parameters.toString()}`
 }
 
 async function request<T>(url: string, key: string, method: 'GET' | 'POST', body?: unknown): Promise<T> {
@@ -80,9 +85,11 @@ async function request<T>(url: string, key: string, method: 'GET' | 'POST', body
     ...(method === 'POST' && { 'Content-Type': 'application/json', 'Idempotency-Key': randomUUID() }),
   }
   for (let attempt = 1; ; attempt++) {
-    const response = await fetch(url, { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) }).catch(
-      (cause: unknown) => unreachable(url, cause),
-    )
+    const response = await fetch(url, {
+      method,
+      headers,
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    }).catch((cause: unknown) => unreachable(url, cause))
     const failure = response instanceof ReelkeepError ? response : response.ok ? null : await readProblem(response)
     if (failure === null && !(response instanceof ReelkeepError)) return readAnswer<T>(response)
     if (failure !== null && (failure.kind !== 'unavailable' || attempt >= attempts)) throw failure
@@ -97,20 +104,26 @@ function unreachable(url: string, cause: unknown): ReelkeepError {
 
 async function readAnswer<T>(response: Response): Promise<T> {
   const text = await response.text()
-  return JSON.parse(text === '' ? 'null' : text) as T
+  // Client and API are one release; the API's own schema holds what it answers.
+  const answer: T = JSON.parse(text === '' ? 'null' : text)
+  return answer
 }
 
 /** The API's problem+json as the error it was; anything else (a proxy's page) by its status. */
 async function readProblem(response: Response): Promise<ReelkeepError> {
   const text = await response.text()
   try {
-    const { code, detail } = JSON.parse(text) as { code?: unknown; detail?: unknown }
+    const problem: { code?: unknown; detail?: unknown } = JSON.parse(text)
+    const { code, detail } = problem
     if (isErrorCode(code) && typeof detail === 'string') return new ReelkeepError(code, detail)
   } catch {
     // No JSON: answered below.
   }
   const what = new URL(response.url).pathname
-  return new ReelkeepError(codeOf(response.status), `${what} answered ${response.status} ${response.statusText}. Check that --url is Reelkeep's API.`)
+  return new ReelkeepError(
+    codeOf(response.status),
+    `${what} answered ${response.status} ${response.statusText}. Check that --url is Reelkeep's API.`,
+  )
 }
 
 function codeOf(status: number): ErrorCode {

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { ReelkeepError } from '../domain/errors.ts'
-import type { ProblemOption, RecordingDetail } from '../domain/recording.ts'
+import type { ProblemOption } from '../domain/recording.ts'
+import type { RecordingAnswer } from './answers.ts'
 import type { ApiClient } from './client.ts'
 import { connect, instantArgument } from './context.ts'
 import type { CliContext } from './context.ts'
@@ -55,16 +56,19 @@ function addDeletion(
   tell: (command: Command, id: string, give: Give) => Promise<void>,
   path: (id: string, name: string) => string,
 ): void {
-  reasoned(program.command('delete <id>').description('request the deletion of a recording; another person approves it')).action(
-    (id: string, { reason }: { reason: string }, command: Command) =>
-      tell(command, id, (api) => api.post(path(id, 'request-deletion'), { reason })),
+  reasoned(
+    program.command('delete <id>').description('request the deletion of a recording; another person approves it'),
+  ).action((id: string, { reason }: { reason: string }, command: Command) =>
+    tell(command, id, (api) => api.post(path(id, 'request-deletion'), { reason })),
   )
   program
     .command('approve <id>')
     .description('approve a requested deletion, for the plan that `reelkeep show` shows')
     .option('--plan <hash>', 'approve only this plan; without it, the plan of the request as it stands now')
     .action((id: string, { plan }: { plan?: string }, command: Command) =>
-      tell(command, id, async (api) => api.post(path(id, 'approve-deletion'), { planHash: plan ?? (await requestedPlan(api, id)) })),
+      tell(command, id, async (api) =>
+        api.post(path(id, 'approve-deletion'), { planHash: plan ?? (await requestedPlan(api, id)) }),
+      ),
     )
   reasoned(program.command('reject <id>').description('reject a requested deletion')).action(
     (id: string, { reason }: { reason: string }, command: Command) =>
@@ -83,26 +87,34 @@ function reasoned(command: Command): Command {
 async function giveAndTell(context: CliContext, command: Command, id: string, give: Give): Promise<void> {
   const api = await connect(context, command)
   await give(api, id)
-  const after = await api.get<RecordingDetail>(`/recordings/${encodeURIComponent(id)}`).catch((error: unknown) => {
+  const after = await api.get<RecordingAnswer>(`/recordings/${encodeURIComponent(id)}`).catch((error: unknown) => {
     // A deposit that was retried has no recording yet.
     if (error instanceof ReelkeepError && error.code === 'not_found') return null
     throw error
   })
   if (after === null) context.terminal.answer(`${id}: done. It is taken in again; see \`reelkeep deposits\`.`)
-  else context.terminal.answer(oneLine(`${after.title}: ${after.state.replaceAll('_', ' ')}. Next: ${after.nextStep} (${instant(after.nextAtMs)})`))
+  else
+    context.terminal.answer(
+      oneLine(
+        `${after.title}: ${after.state.replaceAll('_', ' ')}. Next: ${after.nextStep} (${instant(after.nextAtMs)})`,
+      ),
+    )
 }
 
 async function onlyHold(api: ApiClient, id: string): Promise<string> {
-  const { facts } = await api.get<RecordingDetail>(`/recordings/${encodeURIComponent(id)}`)
-  const [hold, second] = facts.holds
+  const { holds } = await api.get<RecordingAnswer>(`/recordings/${encodeURIComponent(id)}`)
+  const [hold, second] = holds
   if (hold === undefined) throw new ReelkeepError('not_found', `No hold stands on ${id}; there is nothing to release.`)
   if (second === undefined) return hold.id
-  const list = facts.holds.map((each) => `${each.id} (${each.reason})`).join(', ')
+  const list = holds.map((each) => `${each.id} (${each.reason})`).join(', ')
   throw new ReelkeepError('invalid_request', `Several holds stand on ${id}: ${list}. Name one with --hold.`)
 }
 
 async function requestedPlan(api: ApiClient, id: string): Promise<string> {
-  const { facts } = await api.get<RecordingDetail>(`/recordings/${encodeURIComponent(id)}`)
-  if (facts.disposition?.state === 'requested') return facts.disposition.planHash
-  throw new ReelkeepError('wrong_state', `No deletion of ${id} is requested; \`reelkeep delete ${id} --reason …\` requests one.`)
+  const { disposition } = await api.get<RecordingAnswer>(`/recordings/${encodeURIComponent(id)}`)
+  if (disposition?.state === 'requested') return disposition.planHash
+  throw new ReelkeepError(
+    'wrong_state',
+    `No deletion of ${id} is requested; \`reelkeep delete ${id} --reason …\` requests one.`,
+  )
 }

@@ -9,6 +9,7 @@ import { findHome } from '../dev/home.ts'
 import { ReelkeepError } from '../domain/errors.ts'
 import { msPer } from '../domain/units.ts'
 import { openStore } from '../storage/open.ts'
+import type { StoreAnswer } from './answers.ts'
 import type { ApiClient } from './client.ts'
 import { connect } from './context.ts'
 import type { CliContext } from './context.ts'
@@ -16,10 +17,10 @@ import { findRecorder } from './recorder.ts'
 import { oneLine } from './terminal.ts'
 import { hasReached, knownDeposits, watchDeposit, watchRecording } from './watch.ts'
 
-interface InboxStore {
-  readonly id: string
-  readonly name: string
-  readonly url: string
+interface DropOptions {
+  readonly recorder: string
+  readonly inboxUrl?: string
+  readonly wait: boolean
 }
 
 const stuckAfterMs = 10 * msPer.minute
@@ -30,51 +31,78 @@ export function addDrop(program: Command, context: CliContext): void {
     .command('drop <file>')
     .description("put a file into a recorder's inbox and watch it until it is kept or refused")
     .requiredOption('--recorder <name>', 'the recorder it comes from')
+    .option('--inbox-url <url>', "the inbox's full store URL, for one on SFTP or S3 (its secret is in SECRETS_DIR)")
     .option('--no-wait', 'do not watch')
-    .action(async (file: string, { recorder, wait }: { recorder: string; wait: boolean }, command: Command) => {
+    .action(async (file: string, { recorder, inboxUrl, wait }: DropOptions, command: Command) => {
       const api = await connect(context, command)
       const { inboxId, directory } = await findRecorder(api, recorder)
-      const inbox = await findInboxStore(api, inboxId)
+      const inbox = await findInbox(api, inboxId)
       const path = `${directory}/${basename(file)}`
       const known = await knownDeposits(api, path)
-      await putIntoInbox(context, inbox, file, path)
+      await putIntoInbox(context, inboxUrl ?? inbox.url, file, path)
       context.terminal.say(oneLine(`${file} is in the inbox ${inbox.name} as ${path}`))
       if (wait) await watchDrop(context, api, path, known)
     })
 }
 
-async function watchDrop({ terminal }: CliContext, api: ApiClient, path: string, known: ReadonlySet<string>): Promise<void> {
+async function watchDrop(
+  { terminal }: CliContext,
+  api: ApiClient,
+  path: string,
+  known: ReadonlySet<string>,
+): Promise<void> {
   const limits = { stuckAfterMs }
   const deposit = await watchDeposit(api, path, known, terminal, limits)
   if (deposit.recordingId === null || deposit.state === 'duplicate') {
-    const reason = deposit.state === 'duplicate' ? `These bytes are recording ${deposit.recordingId} already.` : (deposit.reason ?? deposit.state)
+    const reason =
+      deposit.state === 'duplicate'
+        ? `These bytes are recording ${deposit.recordingId} already.`
+        : (deposit.reason ?? deposit.state)
     terminal.answer(oneLine(`${path}: ${deposit.state}. ${reason} Next: ${deposit.nextStep}`))
     if (deposit.state !== 'duplicate') process.exitCode = 1
     return
   }
   const watch = { recordingId: deposit.recordingId, toldSeq: 0 }
-  const settled = await watchRecording(api, watch, (now) => now.state === 'awaiting_claim' || hasReached(now, 'retained'), terminal, limits)
-  terminal.answer(oneLine(`${settled.id} "${settled.title}" is ${settled.state.replaceAll('_', ' ')}. Next: ${settled.nextStep}`))
+  const settled = await watchRecording(
+    api,
+    watch,
+    (now) => now.state === 'awaiting_claim' || hasReached(now, 'retained'),
+    terminal,
+    limits,
+  )
+  terminal.answer(
+    oneLine(`${settled.id} "${settled.title}" is ${settled.state.replaceAll('_', ' ')}. Next: ${settled.nextStep}`),
+  )
 }
 
-async function findInboxStore(api: ApiClient, inboxId: string): Promise<InboxStore> {
-  const store = (await api.list<InboxStore>('/stores')).find((one) => one.id === inboxId)
+async function findInbox(api: ApiClient, inboxId: string): Promise<StoreAnswer> {
+  const store = (await api.get<{ items: readonly StoreAnswer[] }>('/stores')).items.find((one) => one.id === inboxId)
   if (store !== undefined) return store
-  throw new ReelkeepError('not_found', `The inbox ${inboxId} is not shown to this key. Use the key of an administrator (--key).`)
+  throw new ReelkeepError(
+    'not_found',
+    `The inbox ${inboxId} is not shown to this key. Use the key of an administrator (--key).`,
+  )
 }
 
-async function putIntoInbox({ env, terminal }: CliContext, inbox: InboxStore, file: string, path: string): Promise<void> {
+async function putIntoInbox({ env, terminal }: CliContext, url: string, file: string, path: string): Promise<void> {
   const found = await stat(file).catch(() => null)
-  if (found === null || !found.isFile()) throw new ReelkeepError('not_found', `${file} is no file that can be read. Check the path.`)
-  if (/^(file|local):/.test(inbox.url)) {
-    await dropLocally(file, join(fileURLToPath(inbox.url.replace(/^local:\/*/, 'file:///')), path))
+  if (found === null || !found.isFile())
+    throw new ReelkeepError('not_found', `${file} is no file that can be read. Check the path.`)
+  if (/^(file|local):/.test(url)) {
+    await dropLocally(file, join(fileURLToPath(url.replace(/^local:\/*/, 'file:///')), path))
     return
   }
-  const { resolveSecret } = loadConfig({ ...placeholders, SECRETS_DIR: findHome(env).secretsDir, ...env })
-  const store = openStore(inbox.url, resolveSecret)
+  if (!url.includes('?'))
+    throw new ReelkeepError(
+      'invalid_request',
+      `The API shows the address of the inbox ${url} without its secrets. Give the whole store URL with --inbox-url.`,
+    )
+  const config = loadConfig({ ...placeholders, SECRETS_DIR: findHome(env).secretsDir, ...env })
+  const store = openStore(url, (name) => config.resolveSecret(name))
   try {
     const open = async (start: number) => createReadStream(file, { start })
-    const onProgress = (done: number) => terminal.status(`  sending ${Math.floor((100 * done) / Math.max(1, found.size))} %`)
+    const onProgress = (done: number) =>
+      terminal.status(`  sending ${Math.floor((100 * done) / Math.max(1, found.size))} %`)
     await store.put(path, { open }, { sizeBytes: found.size, onProgress })
   } finally {
     await store.close()
@@ -91,7 +119,10 @@ const placeholders = { DATABASE_URL: '-', TEMPORAL_ADDRESS: '-', SIGNING_KEY_FIL
 export async function dropLocally(file: string, target: string): Promise<void> {
   await mkdir(dirname(target), { recursive: true })
   if ((await stat(target).catch(() => null)) !== null)
-    throw new ReelkeepError('object_exists', `${target} waits in the inbox already. Wait until it was taken in, or use another name.`)
+    throw new ReelkeepError(
+      'object_exists',
+      `${target} waits in the inbox already. Wait until it was taken in, or use another name.`,
+    )
   const draft = join(dirname(target), `.${randomUUID()}.part`)
   try {
     await copyFile(file, draft)

@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import type { CliContext } from './context.ts'
+import { addAudit } from './audit.ts'
 import { addDecisions } from './decisions.ts'
 import { addDrop } from './drop.ts'
 import { addReading } from './reading.ts'
@@ -14,7 +15,10 @@ export function createProgram(context: CliContext): Command {
     .option('--url <url>', 'address of the API (REELKEEP_URL; else the local stack in REELKEEP_HOME)')
     .option('--key <key>', 'API key (REELKEEP_KEY; else the local administrator)')
     .exitOverride()
-    .configureOutput({ writeOut: (text) => context.terminal.answer(text.trimEnd()), writeErr: (text) => context.terminal.say(text.trimEnd()) })
+    .configureOutput({
+      writeOut: (text) => context.terminal.answer(text.trimEnd()),
+      writeErr: (text) => context.terminal.say(text.trimEnd()),
+    })
     .showHelpAfterError('(--help shows what is possible)')
   addStackCommands(program, context)
   addReading(program, context)
@@ -22,5 +26,6 @@ export function createProgram(context: CliContext): Command {
   addDecisions(program, context)
   addRecorder(program, context)
   addVerify(program, context)
+  addAudit(program, context)
   return program
 }

@@ -1,25 +1,10 @@
 import type { Command } from 'commander'
 import { ReelkeepError } from '../domain/errors.ts'
-import type { Assignment } from '../domain/recording.ts'
+import type { RecorderAnswer, StoreAnswer } from './answers.ts'
 import type { ApiClient } from './client.ts'
 import { answer, connect } from './context.ts'
 import type { CliContext } from './context.ts'
 import { oneLine, table } from './terminal.ts'
-
-/** A recorder as the API shows it. */
-export interface RecorderRow {
-  readonly id: string
-  readonly name: string
-  readonly inboxId: string
-  readonly directory: string
-  readonly assignment: Assignment
-}
-
-interface StoreRow {
-  readonly id: string
-  readonly name: string
-  readonly role: 'inbox' | 'primary' | 'backup'
-}
 
 interface AddOptions {
   readonly directory?: string
@@ -30,12 +15,19 @@ interface AddOptions {
 }
 
 /** The recorder of this name or id. @throws not_found with the names there are */
-export async function findRecorder(api: ApiClient, wanted: string): Promise<RecorderRow> {
-  const recorders = await api.list<RecorderRow>('/recorders')
+export async function findRecorder(api: ApiClient, wanted: string): Promise<RecorderAnswer> {
+  const recorders = await listRecorders(api)
   const found = recorders.find((one) => one.name === wanted || one.id === wanted || one.directory === wanted)
   if (found !== undefined) return found
   const names = recorders.map((one) => `"${one.name}"`).join(', ')
-  throw new ReelkeepError('not_found', `There is no recorder "${wanted}". ${names === '' ? 'Add one with `reelkeep recorder add`.' : `There are: ${names}.`}`)
+  throw new ReelkeepError(
+    'not_found',
+    `There is no recorder "${wanted}". ${names === '' ? 'Add one with `reelkeep recorder add`.' : `There are: ${names}.`}`,
+  )
+}
+
+async function listRecorders(api: ApiClient): Promise<readonly RecorderAnswer[]> {
+  return (await api.get<{ items: readonly RecorderAnswer[] }>('/recorders')).items
 }
 
 /** `reelkeep recorder add|ls`. */
@@ -47,7 +39,7 @@ export function addRecorder(program: Command, context: CliContext): void {
     .option('--json', 'answer as JSON')
     .action(async (_options: unknown, command: Command) => {
       const api = await connect(context, command)
-      answer(context, command, await api.list<RecorderRow>('/recorders'), (rows) =>
+      answer(context, command, await listRecorders(api), (rows) =>
         table(
           ['ID', 'NAME', 'DIRECTORY', 'ASSIGNMENT'],
           rows.map((one) => [one.id, one.name, one.directory, one.assignment]),
@@ -64,7 +56,7 @@ export function addRecorder(program: Command, context: CliContext): void {
     .option('--owner <personId>', 'who owns new recordings, for automatic')
     .action(async (name: string, options: AddOptions, command: Command) => {
       const api = await connect(context, command)
-      const added = await api.post<RecorderRow>('/recorders', {
+      const added = await api.post<RecorderAnswer>('/recorders', {
         name,
         inboxId: await findInbox(api, options.inbox),
         directory: options.directory ?? directoryOf(name),
@@ -72,7 +64,9 @@ export function addRecorder(program: Command, context: CliContext): void {
         ...(options.manager !== undefined && { managerId: options.manager }),
         ...(options.owner !== undefined && { defaultOwnerId: options.owner }),
       })
-      context.terminal.answer(oneLine(`Added recorder "${added.name}" (${added.id}): it deposits into ${added.directory}/ of its inbox.`))
+      context.terminal.answer(
+        oneLine(`Added recorder "${added.name}" (${added.id}): it deposits into ${added.directory}/ of its inbox.`),
+      )
     })
 }
 
@@ -84,11 +78,21 @@ function directoryOf(name: string): string {
 }
 
 async function findInbox(api: ApiClient, wanted: string | undefined): Promise<string> {
-  const inboxes = (await api.list<StoreRow>('/stores')).filter((store) => store.role === 'inbox')
+  const inboxes = (await api.get<{ items: readonly StoreAnswer[] }>('/stores')).items.filter(
+    (store) => store.role === 'inbox',
+  )
   const found = wanted === undefined ? inboxes : inboxes.filter((store) => store.name === wanted || store.id === wanted)
   const [inbox, second] = found
   if (inbox === undefined)
-    throw new ReelkeepError('not_found', wanted === undefined ? 'There is no inbox yet. Add a store with the role inbox first.' : `There is no inbox "${wanted}".`)
+    throw new ReelkeepError(
+      'not_found',
+      wanted === undefined
+        ? 'There is no inbox yet. Add a store with the role inbox first.'
+        : `There is no inbox "${wanted}".`,
+    )
   if (second === undefined) return inbox.id
-  throw new ReelkeepError('invalid_request', `There are several inboxes: ${found.map((one) => `"${one.name}"`).join(', ')}. Name one with --inbox.`)
+  throw new ReelkeepError(
+    'invalid_request',
+    `There are several inboxes: ${found.map((one) => `"${one.name}"`).join(', ')}. Name one with --inbox.`,
+  )
 }

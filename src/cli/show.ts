@@ -1,11 +1,11 @@
 import { recordingLabels } from '../api/console/wording.ts'
-import type { RecordingDetail } from '../domain/recording.ts'
 import { describeBytes, describeDuration } from '../domain/units.ts'
+import type { RecordingAnswer } from './answers.ts'
 import { instant, oneLine, table } from './terminal.ts'
 import { describeAction } from './watch.ts'
 
 /** One recording for the terminal: what it is, what happens next and why, then plan, copies and timeline. */
-export function describeRecording(recording: RecordingDetail): string {
+export function describeRecording(recording: RecordingAnswer): string {
   const parts = [
     facts(recording),
     problem(recording),
@@ -17,7 +17,7 @@ export function describeRecording(recording: RecordingDetail): string {
   return parts.filter((part) => part !== '').join('\n\n')
 }
 
-function facts(recording: RecordingDetail): string {
+function facts(recording: RecordingAnswer): string {
   const { durationMs, clockOffsetMs } = recording
   const rows = [
     ['id', recording.id],
@@ -27,17 +27,24 @@ function facts(recording: RecordingDetail): string {
     ['recorder', recording.recorderName],
     ['owner', recording.ownerName ?? 'nobody yet'],
     ['deposit', recording.depositPath],
-    ['original', `${describeBytes(recording.sizeBytes)}${durationMs === null ? '' : `, ${describeDuration(durationMs)}`}, SHA-256 ${recording.sha256}`],
+    [
+      'original',
+      `${describeBytes(Number(recording.sizeBytes))}${durationMs === null ? '' : `, ${describeDuration(durationMs)}`}, SHA-256 ${recording.sha256}`,
+    ],
     ...(recording.tags.length === 0 ? [] : [['tags', recording.tags.join(', ')]]),
     ...(clockOffsetMs === 0 ? [] : [['clock', `moved ${describeDuration(clockOffsetMs)} ahead`]]),
-    ...recording.facts.holds.map((hold) => ['HELD', `${hold.reason} (since ${instant(hold.placedAtMs)}, hold ${hold.id})`]),
+    ...recording.holds.map((hold) => ['HELD', `${hold.reason} (since ${instant(hold.placedAtMs)}, hold ${hold.id})`]),
   ]
-  return [oneLine(recording.title), ...rows.map(([name = '', value = '']) => `  ${name.padEnd(10)} ${oneLine(value)}`)].join('\n')
+  return [
+    oneLine(recording.title),
+    ...rows.map(([name = '', value = '']) => `  ${name.padEnd(10)} ${oneLine(value)}`),
+  ].join('\n')
 }
 
-function problem({ id, problem }: RecordingDetail): string {
+function problem({ id, problem }: RecordingAnswer): string {
   if (problem === null) return ''
-  const next = problem.nextRetryAtMs === null ? 'no automatic retry' : `next automatic retry ${instant(problem.nextRetryAtMs)}`
+  const next =
+    problem.nextRetryAtMs === null ? 'no automatic retry' : `next automatic retry ${instant(problem.nextRetryAtMs)}`
   return [
     `NEEDS ATTENTION at ${problem.stage} since ${instant(problem.sinceMs)} (${problem.code}, ${problem.attempts} attempts, ${next})`,
     `  ${oneLine(problem.message)}`,
@@ -45,27 +52,32 @@ function problem({ id, problem }: RecordingDetail): string {
   ].join('\n')
 }
 
-function plan({ facts: { plan: known, planHash } }: RecordingDetail): string {
+function plan({ plan: known, planHash }: RecordingAnswer): string {
   if (known === null) return ''
-  const rows = known.actions.map((action) => [`  ${instant(action.atMs)}`, action.kind.replaceAll('_', ' '), action.reason])
+  const rows = known.actions.map((action) => [
+    `  ${instant(action.atMs)}`,
+    action.kind.replaceAll('_', ' '),
+    action.reason,
+  ])
   return `Plan: kept until ${instant(known.retainUntilMs)}, because: ${oneLine(known.reason)} (plan ${planHash?.slice(0, 12)})\n${table(['  WHEN', 'WHAT', 'WHY'], rows)}`
 }
 
-function deletion({ id, facts: { disposition } }: RecordingDetail): string {
+function deletion({ id, disposition }: RecordingAnswer): string {
   if (disposition === null) return ''
   const who = disposition.requestedBy === null ? 'the policy' : `person ${disposition.requestedBy}`
-  const approve = disposition.state === 'requested' ? `\n  Approve: reelkeep approve ${id} --plan ${disposition.planHash}` : ''
+  const approve =
+    disposition.state === 'requested' ? `\n  Approve: reelkeep approve ${id} --plan ${disposition.planHash}` : ''
   const undo = disposition.undoUntilMs === null ? '' : `; can be undone until ${instant(disposition.undoUntilMs)}`
   return `Deletion ${disposition.state}: asked for by ${who} on ${instant(disposition.requestedAtMs)}: ${oneLine(disposition.reason)}; ${disposition.approvedBy.length} approval(s)${undo}${approve}`
 }
 
-function copies(recording: RecordingDetail): string {
+function copies(recording: RecordingAnswer): string {
   if (recording.copies.length === 0) return ''
   const rows = recording.copies.map((copy) => [
     `  ${copy.fileName}`,
     copy.storeName,
     copy.site,
-    describeBytes(copy.sizeBytes),
+    describeBytes(Number(copy.sizeBytes)),
     copy.state,
     instant(copy.purgedAtMs ?? copy.verifiedAtMs),
     copy.sha256.slice(0, 12),
@@ -73,7 +85,7 @@ function copies(recording: RecordingDetail): string {
   return `Copies:\n${table(['  FILE', 'STORE', 'SITE', 'SIZE', 'STATE', 'AT', 'SHA-256'], rows)}`
 }
 
-function timeline(recording: RecordingDetail): string {
+function timeline(recording: RecordingAnswer): string {
   const rows = [...recording.timeline]
     .sort((a, b) => a.seq - b.seq)
     .map((event) => [`  ${instant(event.clockAtMs ?? event.atMs)}`, describeAction(event.action), event.actor])

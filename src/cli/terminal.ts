@@ -62,7 +62,7 @@ export function oneLine(text: string): string {
 }
 
 function widthOf(text: string): number {
-  return [...text].length
+  return Array.from(text).length
 }
 
 /** `2026-11-21 05:06` in the terminal's own time zone is ambiguous for a log: always UTC, and it says so. */

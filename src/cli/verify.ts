@@ -5,7 +5,10 @@ import { findRoot } from '../dev/root.ts'
 import type { CliContext } from './context.ts'
 
 /** Runs the published, stand-alone script: what is verified here is what anybody can verify without us. */
-export async function verifyCertificate(file: string, options: { keyFile?: string | undefined; json?: boolean | undefined } = {}) {
+export async function verifyCertificate(
+  file: string,
+  options: { keyFile?: string | undefined; json?: boolean | undefined } = {},
+) {
   const script = join(await findRoot(), 'scripts', 'verify-certificate.mjs')
   const pin = options.keyFile === undefined ? [] : ['--key', resolve(options.keyFile)]
   const json = options.json === true ? ['--json'] : []

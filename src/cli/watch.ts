@@ -1,9 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { recordingLabels } from '../api/console/wording.ts'
 import { ReelkeepError } from '../domain/errors.ts'
-import type { DepositView } from '../domain/deposit.ts'
-import type { RecordingDetail, RecordingState, TimelineEvent } from '../domain/recording.ts'
+import type { RecordingState } from '../domain/recording.ts'
 import { recordingStates } from '../domain/recording.ts'
+import type { DepositAnswer, RecordingAnswer } from './answers.ts'
 import type { ApiClient } from './client.ts'
 import { oneLine, progressBar } from './terminal.ts'
 import type { Terminal } from './terminal.ts'
@@ -22,8 +22,8 @@ export async function knownDeposits(api: ApiClient, path: string): Promise<Reado
   return new Set((await depositsAt(api, path)).map((deposit) => deposit.id))
 }
 
-async function depositsAt(api: ApiClient, path: string): Promise<readonly DepositView[]> {
-  const deposits = await api.list<DepositView>('/deposits', {}, 500)
+async function depositsAt(api: ApiClient, path: string): Promise<readonly DepositAnswer[]> {
+  const deposits = await api.list<DepositAnswer>('/deposits', {}, 500)
   return deposits.filter((deposit) => deposit.path === path)
 }
 
@@ -38,7 +38,7 @@ export async function watchDeposit(
   known: ReadonlySet<string>,
   terminal: Terminal,
   limits: WaitLimits,
-): Promise<DepositView> {
+): Promise<DepositAnswer> {
   const clock = stuckClock(limits, () => `the file ${path}`)
   let told = ''
   for (;;) {
@@ -54,7 +54,7 @@ export async function watchDeposit(
   }
 }
 
-function settled(deposit: DepositView): boolean {
+function settled(deposit: DepositAnswer): boolean {
   return deposit.recordingId !== null || ['quarantined', 'refused', 'vanished', 'orphan'].includes(deposit.state)
 }
 
@@ -72,13 +72,13 @@ export interface Watch {
 export async function watchRecording(
   api: ApiClient,
   watch: Watch,
-  reached: (recording: RecordingDetail) => boolean,
+  reached: (recording: RecordingAnswer) => boolean,
   terminal: Terminal,
   limits: WaitLimits,
-): Promise<RecordingDetail> {
+): Promise<RecordingAnswer> {
   const clock = stuckClock(limits, () => `recording ${watch.recordingId}`)
   for (;;) {
-    const recording = await api.get<RecordingDetail>(`/recordings/${watch.recordingId}`)
+    const recording = await api.get<RecordingAnswer>(`/recordings/${watch.recordingId}`)
     tellTimeline(recording.timeline, watch, terminal)
     if (reached(recording)) {
       terminal.status('')
@@ -96,13 +96,13 @@ export function hasReached(recording: { readonly state: RecordingState }, state:
   return recordingStates.indexOf(recording.state) >= recordingStates.indexOf(state)
 }
 
-function needsAttention(recording: RecordingDetail): ReelkeepError {
+function needsAttention(recording: RecordingAnswer): ReelkeepError {
   const { stage, message } = recording.problem ?? { stage: '', message: '' }
   const next = `See \`reelkeep show ${recording.id}\`, then \`reelkeep retry ${recording.id}\`.`
   return new ReelkeepError('wrong_state', `"${recording.title}" needs attention at ${stage}: ${message} ${next}`)
 }
 
-function tellTimeline(timeline: readonly TimelineEvent[], watch: Watch, terminal: Terminal): void {
+function tellTimeline(timeline: RecordingAnswer['timeline'], watch: Watch, terminal: Terminal): void {
   for (const event of [...timeline].sort((a, b) => a.seq - b.seq)) {
     if (event.seq <= watch.toldSeq) continue
     watch.toldSeq = event.seq
@@ -122,7 +122,7 @@ function eventLine(atMs: number, what: string, note: string): string {
   return oneLine(`  ${at}  ${what.padEnd(22)} ${note}`).trimEnd()
 }
 
-function statusLine({ progressPercent, state, nextStep }: RecordingDetail): string {
+function statusLine({ progressPercent, state, nextStep }: RecordingAnswer): string {
   const label = recordingLabels[state].text
   return state === 'encoding' && progressPercent !== null
     ? `  ${label} ${progressBar(progressPercent)}`

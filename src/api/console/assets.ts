@@ -17,8 +17,15 @@ export function createAssets(): Hono<AppEnv> {
   const app = new Hono<AppEnv>()
   for (const [name, { type, bytes }] of Object.entries(files)) {
     const etag = `"${createHash('sha256').update(bytes).digest('base64url')}"`
-    const headers = { 'Content-Type': type, ETag: etag, 'Cache-Control': 'no-cache', 'X-Content-Type-Options': 'nosniff' }
-    app.get(`/${name}`, (c) => (c.req.header('If-None-Match') === etag ? c.body(null, 304, headers) : c.body(new Uint8Array(bytes), 200, headers)))
+    const headers = {
+      'Content-Type': type,
+      ETag: etag,
+      'Cache-Control': 'no-cache',
+      'X-Content-Type-Options': 'nosniff',
+    }
+    app.get(`/${name}`, (c) =>
+      c.req.header('If-None-Match') === etag ? c.body(null, 304, headers) : c.body(new Uint8Array(bytes), 200, headers),
+    )
   }
   return app
 }

@@ -1,12 +1,14 @@
 import type { DepositView } from '../../domain/deposit.ts'
+import { hasRole } from '../../domain/permissions.ts'
 import type { Actor } from '../../domain/permissions.ts'
 import type { RecordingDetail } from '../../domain/recording.ts'
-import { ProblemButtons } from './actions.tsx'
+import { ProblemButtons } from './problem.tsx'
 import { DepositRow } from './deposits.tsx'
-import { Polled, ProblemFacts } from './elements.tsx'
+import { Polled, PostForm, ProblemFacts } from './elements.tsx'
 import { Page } from './layout.tsx'
-import { recordingUrl } from './links.ts'
+import { commandUrl, recordingUrl } from './links.ts'
 import { Badges } from './recordings.tsx'
+import { optionLabels } from './wording.ts'
 
 /** Everything where a person must decide. */
 export interface AttentionView {
@@ -48,12 +50,27 @@ export function AttentionList({ view }: { view: AttentionView }) {
           <h2 id="not-taken-in">Not taken in</h2>
           <ul class="rows">
             {view.deposits.map((deposit) => (
-              <DepositRow deposit={deposit} nowMs={view.nowMs} />
+              <DepositRow deposit={deposit} nowMs={view.nowMs}>
+              <RetryDeposit deposit={deposit} actor={view.actor} />
+            </DepositRow>
             ))}
           </ul>
         </section>
       )}
     </Polled>
+  )
+}
+
+/** A deposit in quarantine has no recording yet; its problem is resolved under the same id, the same way. */
+function RetryDeposit({ deposit, actor }: { deposit: DepositView; actor: Actor }) {
+  if (!hasRole(actor, 'operator', 'manager') || !actor.scopes.includes('write')) return null
+  return (
+    <PostForm action={commandUrl(deposit.id)} label={`${optionLabels.retry}: ${deposit.path}`}>
+      <input type="hidden" name="kind" value="resolve" />
+      <input type="hidden" name="option" value="retry" />
+      <input type="hidden" name="back" value="/attention" />
+      <button>{optionLabels.retry}</button>
+    </PostForm>
   )
 }
 

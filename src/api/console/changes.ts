@@ -1,11 +1,11 @@
 import type { Context, Hono } from 'hono'
-import { allowFastForward } from '../../db/clock.ts'
+import { allowFastForward, arriveFastForward } from '../../db/clock.ts'
 import { describeRecording, findRecording } from '../../db/recordings.ts'
 import { insertAudit } from '../../db/audit.ts'
 import { insertRecorder } from '../../db/recorders.ts'
 import { ReelkeepError } from '../../domain/errors.ts'
 import { msPer } from '../../domain/units.ts'
-import { requireRole } from '../auth.ts'
+import { requireAdmin, requireRole } from '../auth.ts'
 import { giveCommand } from '../commands.ts'
 import type { ApiDeps, AppEnv } from '../env.ts'
 import { notFound } from '../requests.ts'
@@ -37,7 +37,7 @@ export function addChanges(app: Hono<AppEnv>, deps: ApiDeps): void {
   })
   app.post('/recorders', async (c) => {
     const actor = c.get('actor')
-    requireRole(actor, 'admin')
+    requireRole(actor, 'operator')
     const recorder = readRecorder(await formOf(c))
     await deps.db.asAccount(actor.accountId, (tx) => insertRecorder(tx, { ...recorder, accountId: actor.accountId }), {
       actor: actor.name,
@@ -55,12 +55,19 @@ async function describe(c: Context<AppEnv>, deps: ApiDeps, id: string): Promise<
       const recording = await findRecording(tx, id)
       if (recording === null) throw notFound('No recording')
       if (!mayDescribe({ recording, actor }))
-        throw new ReelkeepError('forbidden', "Only the owner, the recorder's manager or an operator may describe a recording, while it exists.")
+        throw new ReelkeepError(
+          'forbidden',
+          "Only the owner, the recorder's manager or an operator may describe a recording, while it exists.",
+        )
       if (describedAs({ title, description, tags }) === describedAs(recording)) return
       const changed =
-        describedAs(recording) === was && (await describeRecording(tx, id, { title, description, tags }, recording.version)) === 'ok'
+        describedAs(recording) === was &&
+        (await describeRecording(tx, id, { title, description, tags }, recording.version)) === 'ok'
       if (!changed)
-        throw new ReelkeepError('precondition_failed', 'Somebody else changed this description meanwhile. Go back, reload, and edit it again.')
+        throw new ReelkeepError(
+          'precondition_failed',
+          'Somebody else changed this description meanwhile. Go back, reload, and edit it again.',
+        )
       await insertAudit(tx, 'recording.described', { title, tags }, id)
     },
     { actor: actor.name },
@@ -69,6 +76,7 @@ async function describe(c: Context<AppEnv>, deps: ApiDeps, id: string): Promise<
 
 async function fastForward(c: Context<AppEnv>, deps: ApiDeps, id: string): Promise<void> {
   const actor = c.get('actor')
+  requireAdmin(actor)
   const form = await formOf(c)
   const durationMs = readDays(form) * msPer.day
   const { requestId } = readRequest(form)
@@ -81,6 +89,7 @@ async function fastForward(c: Context<AppEnv>, deps: ApiDeps, id: string): Promi
     { actor: actor.name },
   )
   await deps.pipeline.fastForward(id, durationMs, requestId)
+  await deps.db.asAccount(actor.accountId, (tx) => arriveFastForward(tx, id), { actor: actor.name })
 }
 
 function leadBack(c: Context<AppEnv>, path: string, done: keyof typeof doneLabels): Response {

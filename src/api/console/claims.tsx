@@ -2,8 +2,8 @@ import { decideCommand } from '../../domain/commands.ts'
 import type { Actor } from '../../domain/permissions.ts'
 import type { RecordingDetail } from '../../domain/recording.ts'
 import { describeBytes } from '../../domain/units.ts'
-import { CommandForm, OwnerChoice } from './actions.tsx'
-import type { Person } from './actions.tsx'
+import { CommandForm, OwnerChoice, ReasonField } from './command-form.tsx'
+import type { Person } from './command-form.tsx'
 import { Field, Next, When } from './elements.tsx'
 import { Page } from './layout.tsx'
 import { recordingUrl } from './links.ts'
@@ -26,7 +26,9 @@ export function ClaimsPage({ view }: { view: ClaimsView }) {
     <Page shell={{ title: 'To claim', actor: view.actor, path: '/claims', done: view.done }}>
       <h1>Waiting to be claimed</h1>
       {view.recordings.length === 0 ? (
-        <p class="empty">Nothing waits to be claimed. A recording appears here when its recorder has nobody it goes to by itself.</p>
+        <p class="empty">
+          Nothing waits to be claimed. A recording appears here when its recorder has nobody it goes to by itself.
+        </p>
       ) : null}
       <ol class="cards">
         {view.recordings.map((recording) => (
@@ -59,12 +61,16 @@ function ClaimCard({ view, recording }: { view: ClaimsView; recording: Recording
       </h2>
       <p class="muted">
         {recording.recorderName}
-        {recording.durationMs === null ? '' : ` · ${describeLength(recording.durationMs)}`} · {describeBytes(recording.sizeBytes)} ·{' '}
-        <When atMs={recording.createdAtMs} />
+        {recording.durationMs === null ? '' : ` · ${describeLength(recording.durationMs)}`} ·{' '}
+        {describeBytes(recording.sizeBytes)} · <When atMs={recording.createdAtMs} />
       </p>
       <p class="muted path">{recording.depositPath}</p>
       <Next waiting={recording} nowMs={nowMs} />
-      {claim.ok ? <CommandForm id={recording.id} kind="claim" fields={title} open /> : <p class="why">{claim.message}</p>}
+      {claim.ok ? (
+        <CommandForm id={recording.id} kind="claim" fields={title} open />
+      ) : (
+        <p class="why">{claim.message}</p>
+      )}
       <div class="commands">
         {assign.ok ? (
           <CommandForm
@@ -81,7 +87,7 @@ function ClaimCard({ view, recording }: { view: ClaimsView; recording: Recording
         ) : null}
         {may('notMine').ok ? <CommandForm id={recording.id} kind="notMine" back="/claims" /> : null}
         {remove.ok ? (
-          <CommandForm id={recording.id} kind="requestDeletion" back="/claims" danger fields={<Field name="reason" label="Reason" required />} />
+          <CommandForm id={recording.id} kind="requestDeletion" back="/claims" danger fields={<ReasonField />} />
         ) : null}
       </div>
     </li>

@@ -1,7 +1,8 @@
 import type { CopyView, RecordingDetail } from '../../domain/recording.ts'
 import { describeBytes } from '../../domain/units.ts'
 import { Badge, Hash, When } from './elements.tsx'
-import { mediaUrl } from './links.ts'
+import { fileUrl } from './links.ts'
+import { isGone } from './player.tsx'
 import { describeLength } from './wording.ts'
 import type { Label } from './wording.ts'
 
@@ -12,7 +13,11 @@ const copyLabels: Readonly<Record<CopyView['state'], Label>> = {
   purged: { text: 'Deleted', tone: 'gone' },
 }
 
-const roleWords: Readonly<Record<CopyView['role'], string>> = { inbox: 'inbox', primary: 'primary store', backup: 'backup store' }
+const roleWords: Readonly<Record<CopyView['role'], string>> = {
+  inbox: 'inbox',
+  primary: 'primary store',
+  backup: 'backup store',
+}
 
 /** Which copies stand where, and when each was last read back: one table per store. */
 export function Copies({ copies }: { copies: readonly CopyView[] }) {
@@ -39,12 +44,17 @@ function StoreCopies({ copies }: { copies: readonly CopyView[] }) {
   const bytes = copies.reduce((sum, copy) => sum + copy.sizeBytes, 0)
   const counts = (['verified', 'stored', 'failed', 'purged'] as const).flatMap((state) => {
     const count = copies.filter((copy) => copy.state === state).length
-    return count === 0 ? [] : [{ tone: copyLabels[state].tone, text: `${count} ${copyLabels[state].text.toLowerCase()}` }]
+    return count === 0
+      ? []
+      : [{ tone: copyLabels[state].tone, text: `${count} ${copyLabels[state].text.toLowerCase()}` }]
   })
   return (
     <div class="store">
       <h3>
-        {first.storeName} <span class="muted">at {first.site} · {roleWords[first.role]} · {describeBytes(bytes)}</span>
+        {first.storeName}{' '}
+        <span class="muted">
+          at {first.site} · {roleWords[first.role]} · {describeBytes(bytes)}
+        </span>
       </h3>
       <p class="badges">
         {counts.map((label) => (
@@ -102,7 +112,7 @@ function CopyRow({ copy }: { copy: CopyView }) {
 export function Files({ recording }: { recording: RecordingDetail }) {
   const listed = recording.files.filter((file) => file.kind !== 'hls' || file.name.endsWith('master.m3u8'))
   const pieces = recording.files.length - listed.length
-  const gone = recording.state === 'purged' || recording.state === 'purging'
+  const gone = isGone(recording.state)
   return (
     <section class="box" aria-labelledby="files-title">
       <h2 id="files-title">Files</h2>
@@ -111,7 +121,7 @@ export function Files({ recording }: { recording: RecordingDetail }) {
       <ul class="plain files">
         {listed.map((file) => (
           <li>
-            {gone ? <span>{file.name}</span> : <a href={mediaUrl(recording.id, file.id)}>{file.name}</a>}{' '}
+            {gone ? <span>{file.name}</span> : <a href={fileUrl(recording.id, file.id)}>{file.name}</a>}{' '}
             <span class="muted">
               {describeBytes(file.sizeBytes)}
               {file.widthPx === null || file.heightPx === null ? '' : ` · ${file.widthPx}×${file.heightPx}`}

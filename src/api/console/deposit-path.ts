@@ -5,7 +5,11 @@ import type { AccountTx } from '../../db/connect.ts'
  * The recording that the file at this path became, the newest where a name was used again; `null` where there is none.
  * Mails carry whatever the recorder called it: a bare name, a path below the inbox, or an absolute one.
  */
-export async function findDepositByPath(tx: AccountTx, mediapath: string, recorderId: string | null): Promise<string | null> {
+export async function findDepositByPath(
+  tx: AccountTx,
+  mediapath: string,
+  recorderId: string | null,
+): Promise<string | null> {
   const path = mediapath.replaceAll('\u0000', '')
   if (path === '') return null
   const ending = `/${path}`

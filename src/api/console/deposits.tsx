@@ -1,3 +1,4 @@
+import type { Child } from 'hono/jsx'
 import type { DepositView } from '../../domain/deposit.ts'
 import { depositStates } from '../../domain/deposit.ts'
 import type { DepositState } from '../../domain/deposit.ts'
@@ -51,7 +52,9 @@ export function DepositList({ view }: { view: DepositsView }) {
   return (
     <Polled id="deposits" url={view.url} seen={view.seen}>
       {view.deposits.length === 0 ? (
-        <p class="empty">Nothing to see here yet. Files appear within seconds after a recorder begins to upload them.</p>
+        <p class="empty">
+          Nothing to see here yet. Files appear within seconds after a recorder begins to upload them.
+        </p>
       ) : (
         <ul class="rows">
           {view.deposits.map((deposit) => (
@@ -70,15 +73,15 @@ export function DepositList({ view }: { view: DepositsView }) {
   )
 }
 
-/** One deposit: its path, its state, why, and what happens next. */
-export function DepositRow({ deposit, nowMs }: { deposit: DepositView; nowMs: number }) {
+/** One deposit: its path, its state, why, what happens next, and what people can do about it. */
+export function DepositRow({ deposit, nowMs, children }: { deposit: DepositView; nowMs: number; children?: Child }) {
   return (
     <li class="row">
       <div class="row-text">
         <h2 class="path">{deposit.path}</h2>
         <p class="muted">
-          {deposit.inboxName} · {deposit.recorderName ?? 'no recorder'} · {describeBytes(deposit.sizeBytes)} · first seen{' '}
-          <When atMs={deposit.firstSeenAtMs} nowMs={nowMs} />
+          {deposit.inboxName} · {deposit.recorderName ?? 'no recorder'} · {describeBytes(deposit.sizeBytes)} · first
+          seen <When atMs={deposit.firstSeenAtMs} nowMs={nowMs} />
         </p>
         <p class="badges">
           <Badge label={depositLabels[deposit.state]} />
@@ -98,6 +101,7 @@ export function DepositRow({ deposit, nowMs }: { deposit: DepositView; nowMs: nu
             </a>
           </p>
         )}
+        {children}
       </div>
     </li>
   )

@@ -69,7 +69,13 @@ export function ProblemFacts({ problem, nowMs }: { problem: Problem; nowMs: numb
         </div>
         <div>
           <dt>Next automatic try</dt>
-          <dd>{problem.nextRetryAtMs === null ? 'none: a person decides' : <When atMs={problem.nextRetryAtMs} nowMs={nowMs} />}</dd>
+          <dd>
+            {problem.nextRetryAtMs === null ? (
+              'none: a person decides'
+            ) : (
+              <When atMs={problem.nextRetryAtMs} nowMs={nowMs} />
+            )}
+          </dd>
         </div>
       </dl>
     </>
@@ -138,7 +144,14 @@ export function Choice(props: {
  * shown: the server answers 204 while nothing changed, so nothing blinks, no typed word is lost and nothing is read out
  * twice. `settled` parts never change again and ask for nothing.
  */
-export function Polled(props: { id: string; url: string; seen: string; everySeconds?: number; settled?: boolean; children: Child }) {
+export function Polled(props: {
+  id: string
+  url: string
+  seen: string
+  everySeconds?: number
+  settled?: boolean
+  children: Child
+}) {
   if (props.settled === true) return <div id={props.id}>{props.children}</div>
   const url = `${props.url}${props.url.includes('?') ? '&' : '?'}part=${props.id}&seen=${props.seen}`
   return (

@@ -2,6 +2,7 @@ import type { Context } from 'hono'
 import { z } from 'zod'
 import type { Command } from '../../domain/commands.ts'
 import { ReelkeepError } from '../../domain/errors.ts'
+import { isSafeKey } from '../../storage/store.ts'
 import type { AppEnv } from '../env.ts'
 import { textSchema } from '../requests.ts'
 
@@ -23,6 +24,7 @@ const commandSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('rejectDeletion'), reason }),
   z.object({ kind: z.literal('undo') }),
   z.object({ kind: z.literal('replan') }),
+  z.object({ kind: z.literal('cancelEncode') }),
   z.object({ kind: z.literal('resolve'), option: z.enum(['retry', 'skip', 'replace', 'give_up']) }),
 ])
 
@@ -30,14 +32,18 @@ const describeSchema = z.object({
   was: z.string().max(100),
   title: textSchema(300),
   description: textSchema(10_000, 0),
-  tags: z.string().max(1000).transform(splitTags).pipe(z.array(textSchema(60)).max(50)),
+  tags: z
+    .string()
+    .max(1000)
+    .transform(splitTags)
+    .pipe(z.array(textSchema(60)).max(50)),
 })
 
 const recorderSchema = z.object({
   name: textSchema(200),
   description: textSchema(1000, 0),
   inboxId: id,
-  directory: textSchema(500),
+  directory: textSchema(500).refine(isSafeKey, 'is relative to the inbox, without "..", empty parts or backslashes'),
   assignment: z.enum(['manager', 'claim', 'automatic']),
   managerId: optionalId,
   defaultOwnerId: optionalId,

@@ -9,7 +9,7 @@ import { ErrorPage } from './layout.tsx'
 import { safeReturn } from './links.ts'
 import { addLists } from './lists.tsx'
 import { addRecordingPage } from './recording-page.tsx'
-import { addSession, noStoreNoScript, requireSession } from './session.tsx'
+import { addSession, neverStored, requireSession } from './session.tsx'
 
 /** Everything behind a session. The console is mounted at the root, so it names its paths and catches no others. */
 const paths = [
@@ -34,7 +34,7 @@ export function createConsole(deps: ApiDeps): Hono<AppEnv> {
   app.onError((error, c) => answerPage(error, c, deps))
   app.route('/assets', createAssets())
   addSession(app, deps)
-  for (const path of paths) app.use(path, noStoreNoScript, requireSession(deps))
+  for (const path of paths) app.use(path, neverStored, requireSession(deps))
   addLists(app, deps)
   addRecordingPage(app, deps)
   addChanges(app, deps)
@@ -48,7 +48,8 @@ function answerPage(error: Error, c: Context<AppEnv>, deps: Pick<ApiDeps, 'log'>
   const reference = c.get('requestId')
   if (status >= 500) deps.log.error({ err: error, reference, path: c.req.path }, 'page failed')
   const message =
-    known?.message ?? `Something went wrong that nobody expected. Give the operator the reference ${reference}; it is in the log.`
+    known?.message ??
+    `Something went wrong that nobody expected. Give the operator the reference ${reference}; it is in the log.`
   const actor: AppEnv['Variables']['actor'] | undefined = c.get('actor')
   return c.html(
     <ErrorPage

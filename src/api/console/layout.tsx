@@ -26,7 +26,7 @@ const htmxConfig = JSON.stringify({ includeIndicatorStyles: false, allowEval: fa
 
 /** A whole page: landmarks, navigation, notice, main part. No script or style stands in the page itself. */
 export function Page({ shell, children }: { shell: Shell; children: Child }) {
-  const done = shell.done !== undefined && Object.hasOwn(doneLabels, shell.done) ? shell.done : null
+  const done = new Map<string, string>(Object.entries(doneLabels)).get(shell.done ?? '')
   return (
     <>
       {raw('<!doctype html>')}
@@ -47,9 +47,9 @@ export function Page({ shell, children }: { shell: Shell; children: Child }) {
           </a>
           <Header shell={shell} />
           <main id="main">
-            {done === null ? null : (
+            {done === undefined ? null : (
               <p class="notice" role="status">
-                {doneLabels[done as keyof typeof doneLabels]}
+                {done}
               </p>
             )}
             {children}

@@ -14,6 +14,11 @@ export function mediaUrl(recordingId: string, fileName: string): string {
   return `/api/v1/recordings/${encodeURIComponent(recordingId)}/media/${name}`
 }
 
+/** The bytes of one file by its id: what a download link uses. */
+export function fileUrl(recordingId: string, fileId: string): string {
+  return `/api/v1/recordings/${encodeURIComponent(recordingId)}/files/${encodeURIComponent(fileId)}`
+}
+
 /** The poster of a recording. */
 export function posterUrl(recordingId: string): string {
   return mediaUrl(recordingId, 'poster.jpg')

@@ -57,7 +57,10 @@ async function recordings(c: Context<AppEnv>, deps: ApiDeps) {
     recordings: page.items,
     state,
     text,
-    olderUrl: page.last === null ? null : urlWith(c, { before: writeCursor({ atMs: page.last.createdAtMs, id: page.last.id }) }),
+    olderUrl:
+      page.last === null
+        ? null
+        : urlWith(c, { before: writeCursor({ atMs: page.last.createdAtMs, id: page.last.id }) }),
     url: urlWith(c, {}),
     ...freshness(page.items),
     done: c.req.query('done'),
@@ -72,8 +75,11 @@ async function claims(c: Context<AppEnv>, deps: ApiDeps) {
     const page = pageOf(rows, claimsPerPage)
     return { page, recordings: await wholeOf(tx, page.items), people: await listPeople(tx) }
   })
-  const olderUrl = page.last === null ? null : urlWith(c, { before: writeCursor({ atMs: page.last.createdAtMs, id: page.last.id }) })
-  return c.html(<ClaimsPage view={{ actor, recordings, people, olderUrl, nowMs: Date.now(), done: c.req.query('done') }} />)
+  const olderUrl =
+    page.last === null ? null : urlWith(c, { before: writeCursor({ atMs: page.last.createdAtMs, id: page.last.id }) })
+  return c.html(
+    <ClaimsPage view={{ actor, recordings, people, olderUrl, nowMs: Date.now(), done: c.req.query('done') }} />,
+  )
 }
 
 async function attention(c: Context<AppEnv>, deps: ApiDeps) {
@@ -84,7 +90,14 @@ async function attention(c: Context<AppEnv>, deps: ApiDeps) {
     return { page, recordings: await wholeOf(tx, page.items), quarantined }
   })
   const shown = freshness([recordings.map(({ facts, problem }) => [facts, problem]), quarantined])
-  const view = { actor, recordings, deposits: quarantined, more: page.last !== null, ...shown, done: c.req.query('done') }
+  const view = {
+    actor,
+    recordings,
+    deposits: quarantined,
+    more: page.last !== null,
+    ...shown,
+    done: c.req.query('done'),
+  }
   return refreshed(c, view.seen) ?? c.html(isPart(c) ? <AttentionList view={view} /> : <AttentionPage view={view} />)
 }
 
@@ -99,7 +112,10 @@ async function deposits(c: Context<AppEnv>, deps: ApiDeps) {
     actor,
     deposits: page.items,
     state,
-    olderUrl: page.last === null ? null : urlWith(c, { before: writeCursor({ atMs: page.last.firstSeenAtMs, id: page.last.id }) }),
+    olderUrl:
+      page.last === null
+        ? null
+        : urlWith(c, { before: writeCursor({ atMs: page.last.firstSeenAtMs, id: page.last.id }) }),
     url: urlWith(c, {}),
     ...freshness(page.items),
   }
@@ -132,7 +148,7 @@ function pageOf<T>(rows: readonly T[], size: number): { readonly items: readonly
 function urlWith(c: Context<AppEnv>, changed: Readonly<Record<string, string>>): string {
   const kept = ['state', 'text', 'before'].flatMap((name) => {
     const value = changed[name] ?? c.req.query(name) ?? ''
-    return value === '' ? [] : [[name, value]]
+    return value === '' ? [] : [[name, value] satisfies [string, string]]
   })
   const query = new URLSearchParams(kept).toString()
   return query === '' ? c.req.path : `${c.req.path}?${query}`

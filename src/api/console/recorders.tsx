@@ -3,7 +3,7 @@ import type { Actor } from '../../domain/permissions.ts'
 import type { Assignment } from '../../domain/recording.ts'
 import { describeDuration } from '../../domain/units.ts'
 import type { RecorderView } from '../../db/recorders.ts'
-import type { Person } from './actions.tsx'
+import type { Person } from './command-form.tsx'
 import { Choice, Field, PostForm } from './elements.tsx'
 import { Page } from './layout.tsx'
 
@@ -24,10 +24,10 @@ const assignmentWords: Readonly<Record<Assignment, string>> = {
 
 /** Who may set recorders up. */
 export function maySetUpRecorders(actor: Actor): boolean {
-  return hasRole(actor, 'admin') && actor.scopes.includes('write')
+  return hasRole(actor, 'operator') && actor.scopes.includes('write')
 }
 
-/** Every recorder with its directory and where its recordings go; administrators set up new ones. */
+/** Every recorder with its directory and where its recordings go; operators set up new ones. */
 export function RecordersPage({ view }: { view: RecordersView }) {
   return (
     <Page shell={{ title: 'Recorders', actor: view.actor, path: '/recorders', done: view.done }}>
@@ -59,7 +59,9 @@ function RecorderRow({ recorder, people }: { recorder: RecorderView; people: rea
           {recorder.inboxName}: <code class="path">{recorder.directory}</code>
           {recorder.isDefault ? ' · takes what nobody else is responsible for' : ''}
           {recorder.ip === null ? '' : ` · ${recorder.ip}`}
-          {recorder.quietMs === null ? '' : ` · an upload is over after ${describeDuration(recorder.quietMs)} without change`}
+          {recorder.quietMs === null
+            ? ''
+            : ` · an upload is over after ${describeDuration(recorder.quietMs)} without change`}
         </p>
       </div>
     </li>
@@ -70,19 +72,36 @@ function NewRecorder({ view }: { view: RecordersView }) {
   const nobody = { value: '', text: 'nobody' }
   const people = [nobody, ...view.people.map((person) => ({ value: person.id, text: person.name }))]
   if (view.inboxes.length === 0)
-    return <p class="muted">A recorder needs an inbox to deposit into; an operator adds one as a store with the role inbox.</p>
+    return (
+      <p class="muted">
+        A recorder needs an inbox to deposit into; an operator adds one as a store with the role inbox.
+      </p>
+    )
   return (
     <section class="box" aria-labelledby="new-recorder">
       <h2 id="new-recorder">Set up a recorder</h2>
       <PostForm action="/recorders" label="Set up a recorder">
         <Field name="name" label="Name" required maxLength={200} />
         <Field name="description" label="Description" maxLength={1000} />
-        <Choice name="inboxId" label="Inbox" options={view.inboxes.map((inbox) => ({ value: inbox.id, text: inbox.name }))} />
-        <Field name="directory" label="Directory" required hint="below the inbox, for example room-101" maxLength={500} />
+        <Choice
+          name="inboxId"
+          label="Inbox"
+          options={view.inboxes.map((inbox) => ({ value: inbox.id, text: inbox.name }))}
+        />
+        <Field
+          name="directory"
+          label="Directory"
+          required
+          hint="below the inbox, for example room-101"
+          maxLength={500}
+        />
         <Choice
           name="assignment"
           label="Its recordings"
-          options={(['claim', 'manager', 'automatic'] as const).map((value) => ({ value, text: assignmentWords[value] }))}
+          options={(['claim', 'manager', 'automatic'] as const).map((value) => ({
+            value,
+            text: assignmentWords[value],
+          }))}
         />
         <Choice name="managerId" label="Manager" options={people} />
         <Choice name="defaultOwnerId" label="Default owner" options={people} />

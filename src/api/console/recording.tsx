@@ -1,13 +1,15 @@
+import type { Child } from 'hono/jsx'
 import { describeBytes, describeDuration } from '../../domain/units.ts'
 import { hasRole } from '../../domain/permissions.ts'
 import type { RecordingDetail } from '../../domain/recording.ts'
-import { Actions, ProblemButtons } from './actions.tsx'
+import { Actions } from './actions.tsx'
 import type { ActionsView } from './actions.tsx'
 import { Copies, Files } from './copies.tsx'
 import { Field, Hash, Next, Polled, PostForm, ProblemFacts, When } from './elements.tsx'
 import { Page } from './layout.tsx'
 import { certificateUrl, recordingUrl } from './links.ts'
 import { nameOfContent } from './seen.ts'
+import { ProblemButtons } from './problem.tsx'
 import { Player } from './player.tsx'
 import { Badges, Progress } from './recordings.tsx'
 import { Plan, Timeline } from './timeline.tsx'
@@ -53,34 +55,34 @@ export function Part({ view, part }: { view: RecordingView; part: RecordingPart 
   const settled = view.recording.state === 'purged'
   const everySeconds = part === 'status' || part === 'actions' ? 3 : 6
   return (
-    <Polled id={part} url={recordingUrl(view.recording.id)} seen={view.seen[part]} everySeconds={everySeconds} settled={settled}>
-      {contentOf(part, view)}
+    <Polled
+      id={part}
+      url={recordingUrl(view.recording.id)}
+      seen={view.seen[part]}
+      everySeconds={everySeconds}
+      settled={settled}
+    >
+      {contents[part]({ view })}
     </Polled>
   )
 }
 
-function contentOf(part: RecordingPart, view: RecordingView) {
-  switch (part) {
-    case 'player':
-      return (
-        <div class="player">
-          <Player recording={view.recording} />
-        </div>
-      )
-    case 'status':
-      return <Status view={view} />
-    case 'actions':
-      return <Actions view={view} />
-    case 'history':
-      return (
-        <>
-          <Plan recording={view.recording} nowMs={view.nowMs} />
-          <Copies copies={view.recording.copies} />
-          <Files recording={view.recording} />
-          <Timeline events={view.recording.timeline} />
-        </>
-      )
-  }
+const contents: Readonly<Record<RecordingPart, (props: { view: RecordingView }) => Child>> = {
+  status: Status,
+  player: ({ view }) => (
+    <div class="player">
+      <Player recording={view.recording} />
+    </div>
+  ),
+  actions: Actions,
+  history: ({ view }) => (
+    <>
+      <Plan recording={view.recording} nowMs={view.nowMs} />
+      <Copies copies={view.recording.copies} />
+      <Files recording={view.recording} />
+      <Timeline events={view.recording.timeline} />
+    </>
+  ),
 }
 
 function Status({ view }: { view: RecordingView }) {
@@ -97,7 +99,8 @@ function Status({ view }: { view: RecordingView }) {
         </p>
         {recording.clockOffsetMs === 0 ? null : (
           <p class="clock">
-            This recording's clock is {describeDuration(recording.clockOffsetMs)} ahead: for it, it is <When atMs={nowMs} />.
+            This recording's clock is {describeDuration(recording.clockOffsetMs)} ahead: for it, it is{' '}
+            <When atMs={nowMs} />.
           </p>
         )}
         {recording.certificate === null || recording.certificate === undefined ? null : (
@@ -129,7 +132,10 @@ function About({ view }: { view: RecordingView }) {
         <Fact name="Recorder" value={recording.recorderName} />
         <Fact name="Owner" value={recording.ownerName ?? 'nobody yet'} />
         {recording.tags.length === 0 ? null : <Fact name="Tags" value={recording.tags.join(', ')} />}
-        <Fact name="Length" value={recording.durationMs === null ? 'not known' : describeLength(recording.durationMs)} />
+        <Fact
+          name="Length"
+          value={recording.durationMs === null ? 'not known' : describeLength(recording.durationMs)}
+        />
         <Fact name="Size" value={describeBytes(recording.sizeBytes)} />
         <Fact name="Arrived as" value={recording.depositPath} />
         <div>

@@ -5,6 +5,7 @@ import { describeBytes } from '../../domain/units.ts'
 import { Badge, Next, Polled, When } from './elements.tsx'
 import { Page } from './layout.tsx'
 import { posterUrl, recordingUrl } from './links.ts'
+import { isGone } from './player.tsx'
 import { describeLength, recordingLabels } from './wording.ts'
 
 /** What the list shows and how it was asked for. */
@@ -104,10 +105,11 @@ function RecordingRow({ recording, nowMs }: { recording: RecordingSummary; nowMs
 }
 
 function Thumb({ recording }: { recording: RecordingSummary }) {
-  const gone = recording.state === 'purged' || recording.state === 'purging'
   return (
     <div class="thumb">
-      {recording.hasPoster && !gone ? <img src={posterUrl(recording.id)} alt="" loading="lazy" width={160} height={90} /> : null}
+      {recording.hasPoster && !isGone(recording.state) ? (
+        <img src={posterUrl(recording.id)} alt="" loading="lazy" width={160} height={90} />
+      ) : null}
     </div>
   )
 }

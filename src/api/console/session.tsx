@@ -1,22 +1,24 @@
 import type { Hono, MiddlewareHandler } from 'hono'
 import { deleteCookie, getCookie, setCookie } from 'hono/cookie'
-import { findActor, refuseForeignOrigin, requireScope, sessionCookie, sessionCookieOptions, signIn, signOut } from '../auth.ts'
+import {
+  findActor,
+  refuseForeignOrigin,
+  requireScope,
+  sessionCookie,
+  sessionCookieOptions,
+  signIn,
+  signOut,
+} from '../auth.ts'
 import type { ApiDeps, AppEnv } from '../env.ts'
 import { formOf, readSignIn } from './forms.ts'
 import { Bounce } from './layout.tsx'
 import { safeReturn } from './links.ts'
 import { SignInPage } from './sign-in.tsx'
 
-/** Pages are never kept by caches, never framed, and load nothing that is not from this server. */
-export const noStoreNoScript: MiddlewareHandler<AppEnv> = async (c, next) => {
+/** Pages show one person's view of one moment: no cache keeps them. (What every answer carries is set in `app.ts`.) */
+export const neverStored: MiddlewareHandler<AppEnv> = async (c, next) => {
   await next()
   c.header('Cache-Control', 'no-store')
-  c.header(
-    'Content-Security-Policy',
-    "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-  )
-  c.header('Referrer-Policy', 'same-origin')
-  c.header('X-Content-Type-Options', 'nosniff')
 }
 
 /** Lets signed-in people through; everybody else is sent to sign in and comes back to the page they asked for. */
@@ -41,15 +43,16 @@ export function requireSession(deps: ApiDeps): MiddlewareHandler<AppEnv> {
 
 /** Signing in with an API key, and out again. */
 export function addSession(app: Hono<AppEnv>, deps: ApiDeps): void {
-  app.use('/sign-in', noStoreNoScript)
-  app.use('/sign-out', noStoreNoScript)
+  app.use('/sign-in', neverStored)
+  app.use('/sign-out', neverStored)
   app.get('/sign-in', (c) => c.html(<SignInPage next={safeReturn(c.req.query('next'))} message={null} />))
   app.post('/sign-in', async (c) => {
     refuseForeignOrigin(c, deps.config)
     const { key, next } = readSignIn(await formOf(c))
     const session = await signIn(deps.db, key)
     if (session === null) {
-      const message = 'This key is not known, or it was revoked. Check that all of it was pasted, or ask an administrator for a new one.'
+      const message =
+        'This key is not known, or it was revoked. Check that all of it was pasted, or ask an administrator for a new one.'
       return c.html(<SignInPage next={safeReturn(next)} message={message} />, 401)
     }
     setCookie(c, sessionCookie, session.token, sessionCookieOptions(deps.config, session.expiresAt))

@@ -14,7 +14,15 @@ export function SignInPage({ next, message }: { next: string; message: string | 
         <input type="hidden" name="next" value={next} />
         <label class="field">
           <span>API key</span>
-          <input type="password" name="key" required autofocus autocomplete="current-password" spellcheck={false} maxlength={500} />
+          <input
+            type="password"
+            name="key"
+            required
+            autofocus
+            autocomplete="current-password"
+            spellcheck={false}
+            maxlength={500}
+          />
           <small>The key you were given, or the one this system printed at its first start.</small>
         </label>
         <button>Sign in</button>

@@ -53,7 +53,9 @@ export function Timeline({ events }: { events: readonly TimelineEvent[] }) {
 
 function TimelineRow({ event }: { event: TimelineEvent }) {
   const aheadMs = event.clockAtMs === null ? 0 : event.clockAtMs - event.atMs
-  const details = Object.entries(event.detail).filter(([name, value]) => !hidden.has(name) && value !== null && value !== '')
+  const details = Object.entries(event.detail).filter(
+    ([name, value]) => !hidden.has(name) && value !== null && value !== '',
+  )
   return (
     <li>
       <When atMs={event.clockAtMs ?? event.atMs} />
@@ -61,7 +63,9 @@ function TimelineRow({ event }: { event: TimelineEvent }) {
         <strong>{describeAction(event.action)}</strong> <span class="muted">{event.actor}</span>
         {aheadMs < 60_000 ? null : <span class="muted"> · clock {describeDuration(aheadMs)} ahead</span>}
         {details.length === 0 ? null : (
-          <p class="muted">{details.map(([name, value]) => `${describeAction(name)}: ${textOf(name, value)}`).join(' · ')}</p>
+          <p class="muted">
+            {details.map(([name, value]) => `${describeAction(name)}: ${textOf(name, value)}`).join(' · ')}
+          </p>
         )}
       </div>
     </li>

@@ -56,6 +56,7 @@ export const commandLabels: Readonly<Record<CommandKind, string>> = {
   rejectDeletion: 'Reject deletion',
   undo: 'Undo deletion',
   replan: 'Plan anew',
+  cancelEncode: 'Stop the encode',
   resolve: 'Resolve',
 }
 
@@ -72,6 +73,7 @@ export const doneLabels: Readonly<Record<CommandKind | 'describe' | 'fastForward
   rejectDeletion: 'The deletion is rejected.',
   undo: 'It is back.',
   replan: 'Planned anew.',
+  cancelEncode: 'The encode is being stopped.',
   resolve: 'Your decision is carried out.',
   describe: 'Saved.',
   fastForward: "This recording's time has passed.",
@@ -140,12 +142,16 @@ export function describeLength(durationMs: number): string {
   return hours > 0 ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`
 }
 
-/** `recording.disposition_requested` -> "Deletion requested": an audit row's action, in words where there are some. */
+const knownActions: ReadonlyMap<string, string> = new Map([
+  ...Object.entries(recordingLabels).map(([state, label]) => [`recording.${state}`, label.text] as const),
+  ...Object.entries(commandLabels).map(([kind, text]) => [`command.${kind}`, text] as const),
+])
+
+/** `recording.disposition_requested` -> "Deletion requested": an audit row's action or field, in words. */
 export function describeAction(action: string): string {
-  const name = action.replace(/^(recording|command)\./, '')
-  if (Object.hasOwn(recordingLabels, name)) return recordingLabels[name as RecordingState].text
-  if (Object.hasOwn(commandLabels, name)) return commandLabels[name as CommandKind]
-  const words = name
+  const known = knownActions.get(action)
+  if (known !== undefined) return known
+  const words = action
     .replaceAll(/[._]/g, ' ')
     .replaceAll(/([a-z])([A-Z])/g, '$1 $2')
     .toLowerCase()

@@ -70,7 +70,7 @@ export function commandRoutes(deps: ApiDeps) {
       operationId: camel(command.path),
       tags: ['commands'],
       summary: command.summary,
-      request: { params: idParams, headers: idempotencyHeader, body: { ...body(command.schema), required: false } },
+      request: { params: idParams, headers: idempotencyHeader, body: bodyOf(command) },
       responses: {
         200: json(recordingDetailSchema, 'The recording as it is now'),
         204: { description: 'Done; the deposit has become no recording yet' },
@@ -88,6 +88,11 @@ export function commandRoutes(deps: ApiDeps) {
     })
   }
   return routes.route('/', fastForwardRoutes(deps))
+}
+
+/** A body that may be empty may be missing, too. */
+function bodyOf(command: Entry) {
+  return { ...body(command.schema), required: !command.schema.safeParse({}).success }
 }
 
 /** Documents the header that makes a repeated command count once. */

@@ -1,0 +1,313 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { mkdir, open, rm, statfs } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Readable } from 'node:stream'
+import * as takenIn from '../db/taken-in.ts'
+import type { DepositToTakeIn } from '../db/taken-in.ts'
+import { originalKey } from '../domain/archive.ts'
+import type { MediaFacts } from '../domain/encode.ts'
+import { hasCode, ReelkeepError } from '../domain/errors.ts'
+import type { ErrorCode } from '../domain/errors.ts'
+import { extensionOf, packageExtensions, titleFromPath } from '../domain/inbox-names.ts'
+import { decideStructureFailure, sameFile } from '../domain/ingest.ts'
+import { bytesPer, describeBytes } from '../domain/units.ts'
+import type { Store } from '../storage/store.ts'
+import type { Beat } from './beat.ts'
+import type { ActivityDeps, PlacedStore } from './deps.ts'
+import { listedFile } from './look.ts'
+import type { RecordingRef } from './records.ts'
+import { releaseSource } from './release-source.ts'
+import { compareSidecars } from './sidecars.ts'
+
+/** What became of a deposit. A verdict about the file is no failure of the activity. */
+export type TakeInResult =
+  | { readonly kind: 'accepted' | 'changed' | 'vanished' }
+  | { readonly kind: 'duplicate'; readonly ofRecordingId: string }
+  | { readonly kind: 'quarantined'; readonly code: ErrorCode; readonly message: string }
+
+type TakeInDeps = Pick<ActivityDeps, 'db' | 'stores' | 'encoder' | 'scratchDir'>
+type Ref = Pick<RecordingRef, 'accountId' | 'recordingId'>
+
+/** One deposit on its way in, and everything it is read with. */
+interface Intake {
+  readonly deps: TakeInDeps
+  readonly ref: Ref
+  readonly deposit: DepositToTakeIn
+  readonly inbox: PlacedStore
+  readonly extension: string
+  /** Scratch of this very attempt: a twin that was given up for dead may still be writing into its own. */
+  readonly work: string
+  readonly beat: Beat
+}
+
+/**
+ * See `createIngestActivities`. Transient failures are thrown, everything about the file is returned and written on the
+ * deposit. @throws store_*, scratch_full, database_unavailable
+ */
+export async function takeIn(deps: TakeInDeps, ref: Ref, beat: Beat): Promise<TakeInResult> {
+  const { accountId, recordingId } = ref
+  const deposit = await deps.db.asAccount(accountId, (tx) => takenIn.findDepositToTakeIn(tx, recordingId))
+  const before = await settledBefore(deps, accountId, deposit)
+  if (before !== null || deposit === null) return before ?? { kind: 'changed' }
+  const inbox = await deps.stores.open(accountId, deposit.inboxId)
+  const work = join(deps.scratchDir, `take-in-${recordingId}-${randomUUID()}`)
+  const intake: Intake = { deps, ref, deposit, inbox, extension: extensionOf(deposit.path), work, beat }
+  try {
+    return (await sourceTrouble(intake)) ?? (await examineAndAccept(intake))
+  } catch (error) {
+    if (hasCode(error, 'object_missing')) return await vanished(intake)
+    if (hasCode(error, 'changed_while_read')) return await changed(intake)
+    throw error
+  } finally {
+    await rm(work, { recursive: true, force: true })
+  }
+}
+
+/** The answer of an earlier run, where there was one. A quarantined deposit is judged again: somebody asked for it. */
+async function settledBefore(
+  deps: TakeInDeps,
+  accountId: string,
+  deposit: DepositToTakeIn | null,
+): Promise<TakeInResult | null> {
+  switch (deposit?.state) {
+    case 'complete':
+    case 'quarantined':
+      return null
+    case 'accepted':
+    case 'released':
+      return deposit.recordingId === deposit.id ? { kind: 'accepted' } : duplicateOf(deposit.recordingId)
+    case 'duplicate':
+      if (deposit.recordingId !== null) await releaseSource(deps, { accountId, recordingId: deposit.recordingId })
+      return duplicateOf(deposit.recordingId)
+    case 'vanished':
+      return { kind: 'vanished' }
+    case 'refused': {
+      const message = deposit.reason ?? 'It was given up.'
+      return { kind: 'quarantined', code: 'wrong_state', message }
+    }
+    case 'arriving':
+    case 'stalled':
+    case 'orphan':
+    case undefined:
+      return { kind: 'changed' }
+  }
+}
+
+function duplicateOf(recordingId: string | null): TakeInResult {
+  return recordingId === null ? { kind: 'changed' } : { kind: 'duplicate', ofRecordingId: recordingId }
+}
+
+/** What the source itself says against going on: gone, replaced, or no plain file any more. */
+async function sourceTrouble(intake: Intake): Promise<TakeInResult | null> {
+  const found = await intake.inbox.store.stat(intake.deposit.path)
+  if (found === null) return vanished(intake)
+  if (found.special !== null) {
+    const what = found.special.replace('_', ' ')
+    return quarantine(intake, 'special_file', `It is a ${what} now, not a plain file. Put the file itself there.`)
+  }
+  return sameFile(listedFile(found), intake.deposit) ? null : changed(intake)
+}
+
+async function examineAndAccept(intake: Intake): Promise<TakeInResult> {
+  const { deps, ref, deposit, extension, beat } = intake
+  if (packageExtensions.has(extension)) {
+    const message = `Packages (.${extension}) cannot be processed yet. The source is kept; upload the recording itself as one media file.`
+    return quarantine(intake, 'unsupported_package', message)
+  }
+  if (deposit.recorderId === null)
+    throw new ReelkeepError('internal', `Deposit ${deposit.id} is complete without a recorder.`)
+  const path = join(intake.work, 'source')
+  const hashes = await copyToScratch(intake, path)
+  const moved = await sourceTrouble(intake)
+  if (moved !== null) return moved
+  const checksum = await compareSidecars(intake.inbox.store, deposit.path, hashes)
+  const judged = await judge(intake, path, checksum)
+  if (judged.kind !== 'fit') return judged
+  const same = await deps.db.asAccount(ref.accountId, (tx) => takenIn.findSameBytes(tx, hashes.sha256))
+  if (same !== null && same.id !== deposit.id) return duplicate(intake, hashes.sha256, same.id)
+  // Decoding takes long enough for somebody to go on writing.
+  return (await sourceTrouble(intake)) ?? accept(intake, deposit.recorderId, path, hashes.sha256, judged.media)
+}
+
+type Judged = { readonly kind: 'fit'; readonly media: MediaFacts } | TakeInResult
+
+/** Structure, sidecars, streams, every frame: the cheapest first. */
+async function judge(intake: Intake, path: string, checksum: 'none' | 'matches' | 'differs'): Promise<Judged> {
+  const { encoder } = intake.deps
+  const { signal } = intake.beat
+  try {
+    await encoder.checkStructure(path, intake.extension)
+    if (checksum === 'differs') {
+      const message = 'The bytes are not what the checksum file beside it promises. Upload both again.'
+      return await quarantine(intake, 'checksum_mismatch', message)
+    }
+    const media = await encoder.probe(path, { signal })
+    await encoder.decodeAll(path, media, { signal })
+    return { kind: 'fit', media }
+  } catch (error) {
+    const isVerdict = error instanceof ReelkeepError && (error.kind === 'rejected' || error.kind === 'corrupt')
+    if (!isVerdict) throw error
+    const { deposit } = intake
+    const restedMs = Date.now() - deposit.changedAtMs
+    const fate = decideStructureFailure({ code: error.code, endSignal: deposit.endSignal, checksum, restedMs })
+    if (fate === 'quarantined' || deposit.state === 'quarantined') return quarantine(intake, error.code, error.message)
+    return drop(intake, { state: 'stalled', code: error.code, reason: error.message })
+  }
+}
+
+/** The inbox's bytes on this machine, hashed on the way. @throws changed_while_read, scratch_full, store_* */
+async function copyToScratch({ deps, deposit, inbox, work, beat }: Intake, path: string) {
+  await mkdir(work, { recursive: true })
+  const disk = await statfs(work)
+  if (disk.bavail * disk.bsize < deposit.sizeBytes + 64 * bytesPer.mib)
+    throw scratchFull(deps.scratchDir, deposit.sizeBytes)
+  const hashes = { sha256: createHash('sha256'), md5: createHash('md5') }
+  const target = await open(path, 'wx')
+  try {
+    let sizeBytes = 0
+    for await (const chunk of chunksOf(await inbox.store.read(deposit.path, undefined, beat.signal))) {
+      hashes.sha256.update(chunk)
+      hashes.md5.update(chunk)
+      for (let at = 0; at < chunk.length;) at += (await target.write(chunk, at)).bytesWritten
+      sizeBytes += chunk.length
+      beat.beat({ reading: sizeBytes, of: deposit.sizeBytes })
+      if (sizeBytes > deposit.sizeBytes) break
+    }
+    if (sizeBytes !== deposit.sizeBytes) {
+      throw new ReelkeepError(
+        'changed_while_read',
+        `${deposit.path} changed while it was read. It is read again when it rests.`,
+      )
+    }
+  } catch (error) {
+    const isFull = error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
+    throw isFull ? scratchFull(deps.scratchDir, deposit.sizeBytes, error) : error
+  } finally {
+    await target.close()
+  }
+  return { sha256: hashes.sha256.digest('hex'), md5: hashes.md5.digest('hex') }
+}
+
+async function* chunksOf(stream: Readable): AsyncGenerator<Buffer> {
+  for await (const chunk of stream as AsyncIterable<Buffer | string>) {
+    yield typeof chunk === 'string' ? Buffer.from(chunk) : chunk
+  }
+}
+
+function scratchFull(directory: string, sizeBytes: number, cause?: unknown): ReelkeepError {
+  const message = `There is no room for ${describeBytes(sizeBytes)} in ${directory}. Free space there; it is tried again.`
+  return new ReelkeepError('scratch_full', message, { cause })
+}
+
+/** The bytes go into the primary store first; the rows that say so, all at once, after them. */
+async function accept(
+  intake: Intake,
+  recorderId: string,
+  path: string,
+  sha256: string,
+  media: MediaFacts,
+): Promise<TakeInResult> {
+  const { deps, ref, deposit, extension, beat } = intake
+  const primary = await deps.stores.primary(ref.accountId)
+  const contentType = contentTypeOf(extension)
+  await putOriginal(primary.store, originalKey(ref.accountId, deposit.id, extension), path, {
+    sizeBytes: deposit.sizeBytes,
+    sha256,
+    contentType,
+    signal: beat.signal,
+  })
+  const title = media.title?.trim() || titleFromPath(deposit.path)
+  const taken = { deposit, recorderId, sha256, media, title, extension, contentType, storeId: primary.id }
+  const detail = { path: deposit.path, sha256, sizeBytes: deposit.sizeBytes, endSignal: deposit.endSignal }
+  const accepted = await deps.db.asAccount(ref.accountId, (tx) => takenIn.acceptDeposit(tx, ref.accountId, taken), {
+    actor: 'system',
+    detail,
+  })
+  if (accepted) return { kind: 'accepted' }
+  const first = await deps.db.asAccount(ref.accountId, (tx) => takenIn.findSameBytes(tx, sha256))
+  if (first === null)
+    throw new ReelkeepError('internal', `Recording ${deposit.id} could not be written down. It is tried again.`)
+  return duplicate(intake, sha256, first.id)
+}
+
+async function putOriginal(
+  store: Store,
+  key: string,
+  path: string,
+  options: Parameters<Store['put']>[2],
+): Promise<void> {
+  const source = {
+    open: async (fromByte: number) => createReadStream(path, { start: fromByte, highWaterMark: bytesPer.mib }),
+  }
+  await store.put(key, source, options)
+}
+
+async function duplicate(intake: Intake, sha256: string, ofRecordingId: string): Promise<TakeInResult> {
+  const { deps, ref } = intake
+  await deps.db.asAccount(ref.accountId, (tx) => takenIn.markDuplicate(tx, ref.recordingId, sha256, ofRecordingId))
+  await removeOwnOriginal(intake)
+  // Where the first is safe already, nothing else would come back for this source.
+  await releaseSource(deps, { accountId: ref.accountId, recordingId: ofRecordingId })
+  return { kind: 'duplicate', ofRecordingId }
+}
+
+async function quarantine(intake: Intake, code: ErrorCode, message: string): Promise<TakeInResult> {
+  const { deps, ref } = intake
+  await deps.db.asAccount(ref.accountId, (tx) => takenIn.quarantineDeposit(tx, ref.recordingId, { code, message }))
+  return { kind: 'quarantined', code, message }
+}
+
+async function vanished({ deps, ref }: Intake): Promise<TakeInResult> {
+  await deps.db.asAccount(ref.accountId, (tx) => takenIn.markVanished(tx, ref.recordingId))
+  return { kind: 'vanished' }
+}
+
+async function changed(intake: Intake): Promise<TakeInResult> {
+  if (intake.deposit.state === 'quarantined') {
+    const message =
+      'Another file stands under its name now, as a deposit of its own. Give this one up, or replace it by that file.'
+    return quarantine(intake, 'changed_while_read', message)
+  }
+  const reason = 'It was written to again while it was read. It is read anew when it rests.'
+  return drop(intake, { state: 'arriving', code: 'changed_while_read', reason })
+}
+
+async function drop(
+  intake: Intake,
+  next: { state: 'arriving' | 'stalled'; code: ErrorCode; reason: string },
+): Promise<TakeInResult> {
+  const { deps, ref } = intake
+  const dropped = await deps.db.asAccount(ref.accountId, (tx) => takenIn.dropRevision(tx, ref.recordingId, next))
+  // Only once nobody can accept this id any more: a twin may be about to.
+  if (dropped) await removeOwnOriginal(intake)
+  return { kind: 'changed' }
+}
+
+/** An earlier run may have stored the original and died before its rows; nobody would ever look for it. */
+async function removeOwnOriginal({ deps, ref, extension }: Intake): Promise<void> {
+  const { store } = await deps.stores.primary(ref.accountId)
+  await store.delete(originalKey(ref.accountId, ref.recordingId, extension))
+}
+
+const contentTypes: Readonly<Record<string, string>> = {
+  '3gp': 'video/3gpp',
+  '3g2': 'video/3gpp2',
+  aac: 'audio/aac',
+  avi: 'video/x-msvideo',
+  flac: 'audio/flac',
+  flv: 'video/x-flv',
+  m4a: 'audio/mp4',
+  m4v: 'video/mp4',
+  mka: 'audio/x-matroska',
+  mkv: 'video/x-matroska',
+  mov: 'video/quicktime',
+  mp3: 'audio/mpeg',
+  mp4: 'video/mp4',
+  wav: 'audio/wav',
+  webm: 'video/webm',
+}
+
+function contentTypeOf(extension: string): string {
+  return contentTypes[extension] ?? 'application/octet-stream'
+}

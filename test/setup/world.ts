@@ -1,0 +1,195 @@
+import { generateKeyPairSync, randomUUID } from 'node:crypto'
+import { copyFile, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { Connection } from '@temporalio/client'
+import { msToTs } from '@temporalio/common/lib/time.js'
+import { temporal } from '@temporalio/proto'
+import { bundleWorkflowCode, DefaultLogger, Runtime } from '@temporalio/worker'
+import { inject } from 'vitest'
+import { openPipeline } from '../../src/api/pipeline.ts'
+import type { Pipeline } from '../../src/api/pipeline.ts'
+import { loadConfig } from '../../src/config.ts'
+import type { Config } from '../../src/config.ts'
+import { ensureAccount, ensurePerson, ensureRecorder, ensureStore } from '../../src/db/accounts.ts'
+import type { RecorderSetup } from '../../src/db/accounts.ts'
+import { allowFastForward, arriveFastForward } from '../../src/db/clock.ts'
+import { openDatabase } from '../../src/db/connect.ts'
+import type { Database } from '../../src/db/connect.ts'
+import { findRecording } from '../../src/db/recordings.ts'
+import type { Command } from '../../src/domain/commands.ts'
+import type { Actor, Role } from '../../src/domain/permissions.ts'
+import { defaultPolicy } from '../../src/domain/policy.ts'
+import type { Policy } from '../../src/domain/policy.ts'
+import type { RecordingDetail } from '../../src/domain/recording.ts'
+import { startWorkers } from '../../src/worker.ts'
+import type { RunningWorkers } from '../../src/worker.ts'
+import { productSearchAttributes } from '../../src/workflows/search-attributes.ts'
+import { freshDatabase } from './database.ts'
+
+/** A whole system for one test file: database, namespace, stores on disk, people and workers. */
+export interface World {
+  readonly home: string
+  readonly accountId: string
+  readonly config: Config
+  readonly db: Database
+  readonly pipeline: Pipeline
+  readonly people: Readonly<Record<'ada' | 'ben' | 'una', Actor>>
+  readonly stores: Readonly<Record<'inbox' | 'primary' | 'backup', string>>
+  workers: RunningWorkers
+  restartWorkers(): Promise<void>
+  addRecorder(setup: Partial<RecorderSetup> & { name: string }): Promise<string>
+  /** Drops a file the way a careful recorder does: under a temporary name, then renamed. */
+  drop(from: string, path: string): Promise<void>
+  give(recordingId: string, actor: Actor, command: Command, requestId?: string): Promise<void>
+  detail(recordingId: string): Promise<RecordingDetail | null>
+  /** Waits until the deposit at this path is a recording for which `wanted` holds. */
+  until(path: string, wanted: (recording: RecordingDetail) => boolean, forMs?: number): Promise<RecordingDetail>
+  fastForward(recordingId: string, ms: number): Promise<void>
+  stop(): Promise<void>
+}
+
+let bundled: Promise<{ code: string }> | null = null
+
+/** The workflows as workers run them, bundled once per test process. */
+export function bundleWorkflows(): Promise<{ code: string }> {
+  bundled ??= bundleWorkflowCode({
+    workflowsPath: new URL('../../src/workflows/index.ts', import.meta.url).pathname,
+    logger: new DefaultLogger('WARN'),
+  })
+  return bundled
+}
+
+/** Starts a world. */
+export async function startWorld(options: { policy?: Policy; env?: NodeJS.ProcessEnv } = {}): Promise<World> {
+  installQuietRuntime()
+  const database = await freshDatabase()
+  const home = await mkdtemp(join(tmpdir(), 'reelkeep-world-'))
+  for (const folder of ['inbox', 'primary', 'backup', 'scratch', 'mail', 'secrets']) await mkdir(join(home, folder))
+  const keyFile = join(home, 'secrets', 'signing.pem')
+  await writeFile(keyFile, generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }))
+  const namespace = await makeNamespace()
+  const config = loadConfig({
+    DATABASE_URL: database.appUrl,
+    TEMPORAL_ADDRESS: inject('temporalAddress'),
+    TEMPORAL_NAMESPACE: namespace,
+    SIGNING_KEY_FILE: keyFile,
+    SCRATCH_DIR: join(home, 'scratch'),
+    MAIL_DIR: join(home, 'mail'),
+    FFMPEG_PATH: inject('ffmpegPath'),
+    FFPROBE_PATH: inject('ffprobePath'),
+    LOG_LEVEL: 'error',
+    ...options.env,
+  })
+  const db = openDatabase(config.databaseUrl)
+  const accountId = await ensureAccount(db, { name: 'Test university', policy: options.policy ?? defaultPolicy })
+  const setup = await db.asAccount(accountId, async (tx) => {
+    const person = async (name: string, roles: Role[]): Promise<Actor> => ({
+      accountId,
+      name,
+      roles,
+      scopes: ['read', 'write', 'admin'],
+      personId: await ensurePerson(tx, { name, email: `${name.toLowerCase()}@example.test`, roles }),
+    })
+    return {
+      people: { ada: await person('Ada', ['admin']), ben: await person('Ben', ['manager', 'operator']), una: await person('Una', ['user']) },
+      stores: {
+        inbox: await ensureStore(tx, { name: 'inbox', site: 'a', role: 'inbox', url: `local:${join(home, 'inbox')}` }),
+        primary: await ensureStore(tx, { name: 'primary', site: 'a', role: 'primary', url: `local:${join(home, 'primary')}` }),
+        backup: await ensureStore(tx, { name: 'backup', site: 'b', role: 'backup', url: `local:${join(home, 'backup')}` }),
+      },
+    }
+  })
+  const pipeline = openPipeline(config.temporal)
+  const start = async () => startWorkers({ config, workflowBundle: await bundleWorkflows() })
+  const world: World = {
+    home,
+    accountId,
+    config,
+    db,
+    pipeline,
+    ...setup,
+    workers: await start(),
+    async restartWorkers() {
+      await world.workers.stop()
+      world.workers = await start()
+    },
+    addRecorder: (recorder) =>
+      db.asAccount(accountId, (tx) =>
+        ensureRecorder(tx, { inboxId: setup.stores.inbox, directory: recorder.name, assignment: 'claim', quietMs: 3000, ...recorder }),
+      ),
+    async drop(from, path) {
+      const to = join(home, 'inbox', path)
+      await mkdir(dirname(to), { recursive: true })
+      const temporary = join(dirname(to), `.${randomUUID()}.part`)
+      await copyFile(from, temporary)
+      await rename(temporary, to)
+    },
+    async give(recordingId, actor, command, requestId = randomUUID()) {
+      await pipeline.command(recordingId, { command, actor, requestId })
+    },
+    detail: (recordingId) => db.asAccount(accountId, (tx) => findRecording(tx, recordingId)),
+    until: (path, wanted, forMs = 40_000) => waitFor(world, path, wanted, forMs),
+    async fastForward(recordingId, ms) {
+      await db.asAccount(accountId, (tx) => allowFastForward(tx, recordingId, ms))
+      await pipeline.fastForward(recordingId, ms, randomUUID())
+      await db.asAccount(accountId, (tx) => arriveFastForward(tx, recordingId))
+    },
+    async stop() {
+      await world.workers.stop()
+      await pipeline.close()
+      await db.close()
+      await database.drop()
+      await rm(home, { recursive: true, force: true })
+    },
+  }
+  return world
+}
+
+async function waitFor(world: World, path: string, wanted: (recording: RecordingDetail) => boolean, forMs: number) {
+  const untilMs = Date.now() + forMs
+  let last: unknown = 'nothing was seen'
+  while (Date.now() < untilMs) {
+    const deposits = await world.db.asAccount(world.accountId, (tx) =>
+      tx.selectFrom('deposits').selectAll().where('path', '=', path).orderBy('first_seen_at', 'desc').execute(),
+    )
+    for (const deposit of deposits) {
+      const recording = await world.detail(deposit.id)
+      if (recording !== null && wanted(recording)) return recording
+      last = recording === null ? { deposit } : { state: recording.state, waiting: recording.waitingFor, problem: recording.problem }
+    }
+    await pause(100)
+  }
+  throw new Error(`Waited ${forMs} ms for ${path}; last seen: ${JSON.stringify(last)}`)
+}
+
+let runtimeInstalled = false
+function installQuietRuntime(): void {
+  if (runtimeInstalled) return
+  runtimeInstalled = true
+  Runtime.install({ logger: new DefaultLogger('ERROR'), shutdownSignals: [] })
+}
+
+/** A namespace of its own: test files share the server, never the queues. */
+async function makeNamespace(): Promise<string> {
+  const namespace = `test-${randomUUID().slice(0, 8)}`
+  const connection = await Connection.connect({ address: inject('temporalAddress') })
+  try {
+    await connection.workflowService.registerNamespace({ namespace, workflowExecutionRetentionPeriod: msToTs('1 day') })
+    const types = temporal.api.enums.v1.IndexedValueType
+    const typeOf = { Keyword: types.INDEXED_VALUE_TYPE_KEYWORD, Datetime: types.INDEXED_VALUE_TYPE_DATETIME, Int: types.INDEXED_VALUE_TYPE_INT, Bool: types.INDEXED_VALUE_TYPE_BOOL }
+    const searchAttributes = Object.fromEntries(Object.entries(productSearchAttributes).map(([name, type]) => [name, typeOf[type]]))
+    for (let tries = 0; ; tries += 1) {
+      try {
+        await connection.operatorService.addSearchAttributes({ namespace, searchAttributes })
+        return namespace
+      } catch (error) {
+        if (tries > 50) throw error
+        await pause(200)
+      }
+    }
+  } finally {
+    await connection.close()
+  }
+}
