@@ -70,32 +70,16 @@ async function settledBefore(
   accountId: string,
   deposit: DepositToTakeIn | null,
 ): Promise<TakeInResult | null> {
-  switch (deposit?.state) {
-    case 'complete':
-    case 'quarantined':
-      return null
-    case 'accepted':
-    case 'released':
-      return deposit.recordingId === deposit.id ? { kind: 'accepted' } : duplicateOf(deposit.recordingId)
-    case 'duplicate':
-      if (deposit.recordingId !== null) await releaseSource(deps, { accountId, recordingId: deposit.recordingId })
-      return duplicateOf(deposit.recordingId)
-    case 'vanished':
-      return { kind: 'vanished' }
-    case 'refused': {
-      const message = deposit.reason ?? 'It was given up.'
-      return { kind: 'quarantined', code: 'wrong_state', message }
-    }
-    case 'arriving':
-    case 'stalled':
-    case 'orphan':
-    case undefined:
-      return { kind: 'changed' }
+  if (deposit?.state === 'complete' || deposit?.state === 'quarantined') return null
+  if (deposit?.state === 'vanished') return { kind: 'vanished' }
+  if (deposit?.state === 'refused') {
+    return { kind: 'quarantined', code: 'wrong_state', message: deposit.reason ?? 'The deposit was given up.' }
   }
-}
-
-function duplicateOf(recordingId: string | null): TakeInResult {
-  return recordingId === null ? { kind: 'changed' } : { kind: 'duplicate', ofRecordingId: recordingId }
+  const becameId = deposit?.recordingId ?? null
+  if (deposit === null || becameId === null) return { kind: 'changed' }
+  if (becameId === deposit.id) return { kind: 'accepted' }
+  if (deposit.state === 'duplicate') await releaseSource(deps, { accountId, recordingId: becameId })
+  return { kind: 'duplicate', ofRecordingId: becameId }
 }
 
 /** What the source itself says against going on: gone, replaced, or no plain file any more. */
@@ -110,7 +94,7 @@ async function sourceTrouble(intake: Intake): Promise<TakeInResult | null> {
 }
 
 async function examineAndAccept(intake: Intake): Promise<TakeInResult> {
-  const { deps, ref, deposit, extension, beat } = intake
+  const { deps, ref, deposit, extension } = intake
   if (packageExtensions.has(extension)) {
     const message = `Packages (.${extension}) cannot be processed yet. The source is kept; upload the recording itself as one media file.`
     return quarantine(intake, 'unsupported_package', message)
@@ -149,8 +133,12 @@ async function judge(intake: Intake, path: string, checksum: 'none' | 'matches' 
     const isVerdict = error instanceof ReelkeepError && (error.kind === 'rejected' || error.kind === 'corrupt')
     if (!isVerdict) throw error
     const { deposit } = intake
-    const restedMs = Date.now() - deposit.changedAtMs
-    const fate = decideStructureFailure({ code: error.code, endSignal: deposit.endSignal, checksum, restedMs })
+    const fate = decideStructureFailure({
+      code: error.code,
+      endSignal: deposit.endSignal,
+      checksum,
+      restedMs: deposit.restedMs,
+    })
     if (fate === 'quarantined' || deposit.state === 'quarantined') return quarantine(intake, error.code, error.message)
     return drop(intake, { state: 'stalled', code: error.code, reason: error.message })
   }

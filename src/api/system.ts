@@ -1,9 +1,14 @@
+import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { Hono } from 'hono'
+import { ReelkeepError } from '../domain/errors.ts'
 import { authenticate, requireAdmin } from './auth.ts'
 import type { ApiDeps, AppEnv } from './env.ts'
 
-const verifier = new URL('../../scripts/verify-certificate.mjs', import.meta.url)
+/** Published as it is, never compiled: beside the sources, or one folder further up from the compiled ones. */
+const verifier = ['../../', '../../../']
+  .map((up) => new URL(`${up}scripts/verify-certificate.mjs`, import.meta.url))
+  .find((file) => existsSync(file))
 
 /** What machines and strangers ask: is it alive, is it ready, which keys sign, how is a certificate checked. */
 export function systemRoutes(deps: ApiDeps): Hono<AppEnv> {
@@ -22,7 +27,10 @@ export function systemRoutes(deps: ApiDeps): Hono<AppEnv> {
       return c.body(text, 200, { ...noStore, 'Content-Type': deps.metrics.contentType })
     })
     .get('/.well-known/reelkeep-keys.json', (c) => c.json({ keys: deps.signingKeys }))
-    .get('/verify.mjs', async (c) => c.body(await readFile(verifier, 'utf8'), 200, { 'Content-Type': 'text/javascript; charset=utf-8' }))
+    .get('/verify.mjs', async (c) => {
+      if (verifier === undefined) throw new ReelkeepError('not_found', 'This installation came without the verifier; take it from the sources.')
+      return c.body(await readFile(verifier, 'utf8'), 200, { 'Content-Type': 'text/javascript; charset=utf-8' })
+    })
 }
 
 const noStore = { 'Cache-Control': 'no-store' }

@@ -16,9 +16,9 @@ export interface DepositToTakeIn extends FileIdentity {
   readonly path: string
   readonly state: DepositState
   readonly endSignal: EndSignal | null
-  readonly reasonCode: string | null
   readonly reason: string | null
-  readonly changedAtMs: number
+  /** How long it had not changed when it was found complete, by the clock of the looks. */
+  readonly restedMs: number
   readonly recordingId: string | null
 }
 
@@ -38,9 +38,9 @@ interface DepositRow {
   file_id: string
   state: DepositState
   end_signal: EndSignal | null
-  reason_code: string | null
   reason: string | null
   changed_at: Date
+  complete_at: Date | null
   recording_id: string | null
 }
 
@@ -55,9 +55,8 @@ function rowToTakeIn(row: DepositRow): DepositToTakeIn {
     fileId: row.file_id,
     state: row.state,
     endSignal: row.end_signal,
-    reasonCode: row.reason_code,
     reason: row.reason,
-    changedAtMs: msOf(row.changed_at),
+    restedMs: row.complete_at === null ? 0 : msOf(row.complete_at) - msOf(row.changed_at),
     recordingId: row.recording_id,
   }
 }

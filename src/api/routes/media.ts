@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import { createRoute, z } from '@hono/zod-openapi'
+import type { RouteConfig } from '@hono/zod-openapi'
 import type { Context } from 'hono'
 import { findMediaFile } from '../../db/stores.ts'
 import type { MediaFile } from '../../db/stores.ts'
@@ -32,7 +33,7 @@ const fileRoute = createRoute({
 })
 
 /** The same by name, because playlists name their siblings. Registered by hand: a name has slashes. */
-const nameRoute = {
+const nameRoute: RouteConfig = {
   method: 'get',
   path: '/recordings/{id}/media/{name}',
   operationId: 'readMedia',
@@ -40,7 +41,7 @@ const nameRoute = {
   summary: 'The bytes of one file by its name, e.g. hls/master.m3u8',
   request: { params: z.object({ id: idSchema, name: z.string() }), headers: byRange },
   responses,
-} as const
+}
 
 /** Bytes, for players and downloads. */
 export function mediaRoutes(deps: ApiDeps) {
@@ -111,7 +112,7 @@ function headersOf(file: MediaFile) {
 function fileNameParameters(path: string): string {
   const name = path.split('/').at(-1) ?? path
   const ascii = name.replace(/[^\x20-\x7e]|["\\%;]/g, '_')
-  const encoded = encodeURIComponent(name.toWellFormed()).replace(/['()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`)
+  const encoded = encodeURIComponent(name).replace(/['()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`)
   return `filename="${ascii}"; filename*=UTF-8''${encoded}`
 }
 
