@@ -68,9 +68,11 @@ function addressOf(server: Server): AddressInfo {
 
 async function drain(server: Server): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-  server.closeIdleConnections()
+  // A connection that finishes its request now would be kept alive for the next one.
+  const idle = setInterval(() => server.closeIdleConnections(), 50)
   const tooLong = setTimeout(() => server.closeAllConnections(), drainMs)
   await closed
+  clearInterval(idle)
   clearTimeout(tooLong)
 }
 
@@ -78,21 +80,34 @@ async function drain(server: Server): Promise<void> {
 async function readSigningKey(file: string): Promise<SigningKey> {
   try {
     const key = createPublicKey(createPrivateKey(await readFile(file)))
-    const keyId = createHash('sha256').update(key.export({ type: 'spki', format: 'der' })).digest('hex').slice(0, 16)
+    const keyId = createHash('sha256')
+      .update(key.export({ type: 'spki', format: 'der' }))
+      .digest('hex')
+      .slice(0, 16)
     return { keyId, publicKeyPem: key.export({ type: 'spki', format: 'pem' }).toString() }
   } catch (error) {
-    throw new ReelkeepError('invalid_config', `SIGNING_KEY_FILE ${file} holds no private key (PEM) that can be read; make one with "openssl genpkey -algorithm ed25519".`, {
-      cause: error,
-    })
+    throw new ReelkeepError(
+      'invalid_config',
+      `SIGNING_KEY_FILE ${file} holds no private key (PEM) that can be read; make one with "openssl genpkey -algorithm ed25519".`,
+      {
+        cause: error,
+      },
+    )
   }
 }
 
 async function main(): Promise<void> {
-  const server = await startServer(loadConfig())
+  const starting = startServer(loadConfig())
+  // Before anything says that it listens: whoever reads that line may stop it at once.
   for (const signal of ['SIGTERM', 'SIGINT'] as const)
     process.once(signal, () => {
-      void server.stop().then(() => process.exit(0))
+      void starting.then((server) => server.stop()).then(() => process.exit(0))
     })
+  await starting
 }
 
-if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) await main()
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href)
+  await main().catch((error: unknown) => {
+    process.stderr.write(`${error instanceof ReelkeepError ? error.message : String(error)}\n`)
+    process.exitCode = 1
+  })

@@ -23,7 +23,9 @@ import { systemRoutes } from './system.ts'
 export function createApp(deps: ApiDeps): OpenAPIHono<AppEnv> {
   const app = createRoutes()
   app.onError((error, c) => answerProblem(error, c, deps))
-  app.notFound((c) => answerProblem(new ReelkeepError('not_found', 'There is nothing at this address; see /docs.'), c, deps))
+  app.notFound((c) =>
+    answerProblem(new ReelkeepError('not_found', 'There is nothing at this address; see /docs.'), c, deps),
+  )
   app.use('*', nameRequest, secureAnswer, deps.metrics.observe(), limitBody)
   app.route('/', systemRoutes(deps))
   app.route('/', podRoutes(deps))

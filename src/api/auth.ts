@@ -70,7 +70,10 @@ export function authenticate(deps: Pick<ApiDeps, 'db' | 'config'>): MiddlewareHa
   return async (c, next) => {
     const actor = await findActor(c, deps)
     if (actor === null)
-      throw new ReelkeepError('unauthenticated', 'This needs a valid key: send "Authorization: Bearer <key>", or sign in to the console.')
+      throw new ReelkeepError(
+        'unauthenticated',
+        'This needs a valid key: send "Authorization: Bearer <key>", or sign in to the console.',
+      )
     c.set('actor', actor)
     requireScope(actor, isSafe(c.req.method) ? 'read' : 'write')
     await next()
@@ -84,15 +87,22 @@ export function authenticate(deps: Pick<ApiDeps, 'db' | 'config'>): MiddlewareHa
 export function refuseForeignOrigin(c: Context, config: ApiDeps['config']): void {
   if (isSafe(c.req.method)) return
   const site = c.req.header('Sec-Fetch-Site')
-  const sameOrigin = site === undefined ? c.req.header('Origin') === new URL(config.api.baseUrl).origin : site === 'same-origin'
+  const sameOrigin =
+    site === undefined ? c.req.header('Origin') === new URL(config.api.baseUrl).origin : site === 'same-origin'
   if (!sameOrigin)
-    throw new ReelkeepError('forbidden', 'This request came from another site. Use the console itself, or an API key instead of the session.')
+    throw new ReelkeepError(
+      'forbidden',
+      'This request came from another site. Use the console itself, or an API key instead of the session.',
+    )
 }
 
 /** @throws forbidden where the actor's key lacks this scope */
 export function requireScope(actor: Actor, scope: Scope): void {
   if (!actor.scopes.includes(scope))
-    throw new ReelkeepError('forbidden', `This needs a key with the scope "${scope}"; this one has ${actor.scopes.join(', ') || 'none'}.`)
+    throw new ReelkeepError(
+      'forbidden',
+      `This needs a key with the scope "${scope}"; this one has ${actor.scopes.join(', ') || 'none'}.`,
+    )
 }
 
 /** @throws forbidden where the actor has none of these roles (an admin counts as an operator) */

@@ -31,7 +31,9 @@ export const readStrictJson: MiddlewareHandler<AppEnv> = async (c, next) => {
   try {
     JSON.parse(text)
   } catch (error) {
-    throw new ReelkeepError('invalid_request', 'The body is no JSON; where a command needs no fields, send {}.', { cause: error })
+    throw new ReelkeepError('invalid_request', 'The body is no JSON; where a command needs no fields, send {}.', {
+      cause: error,
+    })
   }
   const trick = findJsonTrick(text)
   if (trick !== null) throw new ReelkeepError('invalid_request', `The body cannot be read in one way only: ${trick}`)

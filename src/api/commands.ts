@@ -13,7 +13,11 @@ import { notFound } from './requests.ts'
  * recording's own life. Repeating it with the same `requestId` counts once.
  * @throws not_found, the command's own codes, pipeline_unavailable
  */
-export async function giveCommand(deps: Pick<ApiDeps, 'db' | 'pipeline'>, recordingId: string, request: CommandRequest): Promise<void> {
+export async function giveCommand(
+  deps: Pick<ApiDeps, 'db' | 'pipeline'>,
+  recordingId: string,
+  request: CommandRequest,
+): Promise<void> {
   const { command, actor } = request
   const verdict = await deps.db.asAccount(actor.accountId, async (tx) => {
     const facts = await findFacts(tx, recordingId)
@@ -28,7 +32,8 @@ export async function giveCommand(deps: Pick<ApiDeps, 'db' | 'pipeline'>, record
     requireRole(actor, 'operator', 'manager')
     return { ok: true } as const
   })
-  if (!verdict.ok && !(await wasCarriedOut(deps, recordingId, request))) throw new ReelkeepError(verdict.code, verdict.message)
+  if (!verdict.ok && !(await wasCarriedOut(deps, recordingId, request)))
+    throw new ReelkeepError(verdict.code, verdict.message)
   await deps.pipeline.command(recordingId, request)
 }
 

@@ -41,7 +41,10 @@ export function docsRoutes(): Hono<AppEnv> {
     .get('/docs/start.js', (c) => c.body(start, 200, { 'Content-Type': 'text/javascript; charset=utf-8' }))
   for (const [name, type] of Object.entries(files))
     routes.get(`/docs/${name}`, async (c) =>
-      c.body(new Uint8Array(await readFile(join(bundle, name))), 200, { 'Content-Type': type, 'Cache-Control': 'max-age=86400' }),
+      c.body(new Uint8Array(await readFile(join(bundle, name))), 200, {
+        'Content-Type': type,
+        'Cache-Control': 'max-age=86400',
+      }),
     )
   return routes
 }

@@ -60,7 +60,9 @@ export function answerProblem(error: unknown, c: Context<AppEnv>, deps: Pick<Api
       'Cache-Control': 'no-store',
       ...(status === 401 ? { 'WWW-Authenticate': 'Bearer realm="reelkeep"' } : {}),
       ...(status === 503 ? { 'Retry-After': String(retryAfterSeconds) } : {}),
-      ...(known?.code === 'range_not_satisfiable' ? { 'Content-Range': `bytes */${known.details['sizeBytes'] ?? '*'}` } : {}),
+      ...(known?.code === 'range_not_satisfiable'
+        ? { 'Content-Range': `bytes */${known.details['sizeBytes'] ?? '*'}` }
+        : {}),
     },
   )
 }
@@ -68,7 +70,8 @@ export function answerProblem(error: unknown, c: Context<AppEnv>, deps: Pick<Api
 /** `null` for what is a bug or a surprise: its text is not for strangers. `internal` says no more than a bug does. */
 function asKnown(error: unknown): ReelkeepError | null {
   if (error instanceof ReelkeepError) return error.code === 'internal' ? null : error
-  if (error instanceof HTTPException && error.status === 413) return new ReelkeepError('body_too_large', error.message, { cause: error })
+  if (error instanceof HTTPException && error.status === 413)
+    return new ReelkeepError('body_too_large', error.message, { cause: error })
   if (error instanceof HTTPException && error.status < 500)
     return new ReelkeepError('invalid_request', `${error.message || 'The request cannot be read'}.`, { cause: error })
   return null

@@ -31,7 +31,10 @@ export function openStoreBook(options: { db: Database; resolveSecret: ResolveSec
           if (info !== null && info.sizeBytes === place.sizeBytes) return { store, key: place.key, info }
         } catch (error) {
           failures.push(error)
-          options.log.warn({ err: error, storeId: place.storeId, recordingId }, 'copy not readable, trying the next one')
+          options.log.warn(
+            { err: error, storeId: place.storeId, recordingId },
+            'copy not readable, trying the next one',
+          )
         }
       }
       if (failures.length > 0) throw failures[0]

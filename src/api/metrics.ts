@@ -21,7 +21,12 @@ export function createMetrics(): ApiMetrics {
   collectDefaultMetrics({ register: registry })
   const labelNames = ['method', 'route', 'status'] as const
   const registers = [registry]
-  const requests = new Counter({ name: 'reelkeep_http_requests_total', help: 'Answered requests', labelNames, registers })
+  const requests = new Counter({
+    name: 'reelkeep_http_requests_total',
+    help: 'Answered requests',
+    labelNames,
+    registers,
+  })
   const seconds = new Histogram({
     name: 'reelkeep_http_request_duration_seconds',
     help: 'Time until the answer began',
@@ -54,9 +59,18 @@ async function renderStock(db: Database, accountId: string): Promise<string> {
   const registry = new Registry()
   const registers = [registry]
   const labelNames = ['state'] as const
-  const recordings = new Gauge({ name: 'reelkeep_recordings', help: 'Recordings of this account by state', labelNames, registers })
+  const recordings = new Gauge({
+    name: 'reelkeep_recordings',
+    help: 'Recordings of this account by state',
+    labelNames,
+    registers,
+  })
   const bytes = new Gauge({ name: 'reelkeep_recording_bytes', help: 'Bytes of their originals', labelNames, registers })
-  const problems = new Gauge({ name: 'reelkeep_problems_open', help: 'What needs attention in this account', registers })
+  const problems = new Gauge({
+    name: 'reelkeep_problems_open',
+    help: 'What needs attention in this account',
+    registers,
+  })
   const stock = await db.asAccount(accountId, async (tx) => ({
     counts: await tx.selectFrom('state_counts').selectAll().execute(),
     open: await tx

@@ -18,9 +18,15 @@ export function onlyOnce(deps: Pick<ApiDeps, 'db'>): MiddlewareHandler<AppEnv> {
     const sha256 = hash(personId, c.req.method, new URL(c.req.url).pathname, await c.req.text())
     const claim = await deps.db.asAccount(accountId, (tx) => claimIdempotencyKey(tx, { accountId, key, sha256 }))
     if (claim.kind === 'reused')
-      throw new ReelkeepError('idempotency_key_reused', 'This Idempotency-Key was used for another request; take a new one for each request.')
+      throw new ReelkeepError(
+        'idempotency_key_reused',
+        'This Idempotency-Key was used for another request; take a new one for each request.',
+      )
     if (claim.kind === 'running')
-      throw new ReelkeepError('idempotency_in_progress', 'The first request with this Idempotency-Key is still running; repeat this in a moment.')
+      throw new ReelkeepError(
+        'idempotency_in_progress',
+        'The first request with this Idempotency-Key is still running; repeat this in a moment.',
+      )
     if (claim.kind === 'answered') return replay(c, claim.status, claim.body)
     await next()
     const { status } = c.res
@@ -41,7 +47,10 @@ function readKey(c: Context<AppEnv>): string | null {
   const key = c.req.header('Idempotency-Key')
   if (key === undefined) return null
   if (!/^[\x21-\x7e]{1,200}$/.test(key))
-    throw new ReelkeepError('invalid_request', 'An Idempotency-Key has 1 to 200 printable ASCII characters; a UUID is a good one.')
+    throw new ReelkeepError(
+      'invalid_request',
+      'An Idempotency-Key has 1 to 200 printable ASCII characters; a UUID is a good one.',
+    )
   return key
 }
 

@@ -36,7 +36,7 @@ export function textSchema(longest: number, shortest = 1) {
     .trim()
     .min(shortest)
     .max(longest)
-    .refine((text) => !/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]|\p{Surrogate}/u.test(text), 'it contains control characters')
+    .refine((text) => !/[^\P{Cc}\n\r\t]|\p{Surrogate}/u.test(text), 'it contains control characters')
 }
 
 /** How many of a list at once. */

@@ -28,7 +28,8 @@ export function systemRoutes(deps: ApiDeps): Hono<AppEnv> {
     })
     .get('/.well-known/reelkeep-keys.json', (c) => c.json({ keys: deps.signingKeys }))
     .get('/verify.mjs', async (c) => {
-      if (verifier === undefined) throw new ReelkeepError('not_found', 'This installation came without the verifier; take it from the sources.')
+      if (verifier === undefined)
+        throw new ReelkeepError('not_found', 'This installation came without the verifier; take it from the sources.')
       return c.body(await readFile(verifier, 'utf8'), 200, { 'Content-Type': 'text/javascript; charset=utf-8' })
     })
 }

@@ -18,7 +18,10 @@ const list = <T extends z.ZodType>(item: T) => z.array(item).readonly()
 export function pageSchema<T extends z.ZodType>(item: T) {
   return z.object({
     items: list(item),
-    nextCursor: z.string().nullable().openapi({ description: 'Give it as `cursor` for the next page; null = this was the last' }),
+    nextCursor: z
+      .string()
+      .nullable()
+      .openapi({ description: 'Give it as `cursor` for the next page; null = this was the last' }),
   })
 }
 
@@ -93,7 +96,13 @@ const planSchema = z.object({
   retainUntilMs: instant,
   reason: z.string(),
   extendedToMs: maybeInstant,
-  actions: list(z.object({ kind: z.enum(['remind', 'request_disposition', 'purge_after_approval']), atMs: instant, reason: z.string() })),
+  actions: list(
+    z.object({
+      kind: z.enum(['remind', 'request_disposition', 'purge_after_approval']),
+      atMs: instant,
+      reason: z.string(),
+    }),
+  ),
 })
 
 const dispositionSchema = z.object({
@@ -284,6 +293,8 @@ export function viewNewKey(key: KeyView, secret: string | null): z.infer<typeof 
   return { ...key, key: secret }
 }
 
-function withTextSize<T extends { readonly sizeBytes: number }>(thing: T): Omit<T, 'sizeBytes'> & { sizeBytes: string } {
+function withTextSize<T extends { readonly sizeBytes: number }>(
+  thing: T,
+): Omit<T, 'sizeBytes'> & { sizeBytes: string } {
   return { ...thing, sizeBytes: String(thing.sizeBytes) }
 }

@@ -25,7 +25,7 @@ export async function applyCommand(db: Database, recordingId: string, request: C
   const { command, actor, requestId } = request
   const work = async (tx: AccountTx): Promise<AppliedCommand> => {
     const facts = await lockFacts(tx, recordingId)
-    if (facts === null) return { verdict: { ok: false, code: 'not_found', message: `There is no recording ${recordingId}.` }, facts: null }
+    if (facts === null) return { verdict: { ok: false, code: 'not_found', message: `There is no recording ${recordingId}; if it is a deposit, it was not accepted yet.` }, facts: null }
     if (await wasApplied(tx, recordingId, requestId)) return { verdict: { ok: true }, facts }
     const nowMs = await recordingNowMs(tx, recordingId)
     const verdict = decideCommand(facts, command, actor, nowMs)

@@ -182,10 +182,9 @@ export async function listDeposits(tx: AccountTx, filter: DepositFilter): Promis
   let query = viewQuery(tx).orderBy('d.first_seen_at', 'desc').orderBy('d.id', 'desc').limit(filter.limit)
   if (filter.state !== undefined) query = query.where('d.state', '=', filter.state)
   if (filter.before !== undefined) {
-    const { firstSeenAtMs, id } = filter.before
-    // Instants travel in milliseconds; comparing at that grain keeps two deposits of one millisecond on either side of a page.
+    // The instant in a cursor is cut to milliseconds; the row itself knows better, and the index serves it.
     query = query.where(
-      sql<boolean>`(date_trunc('milliseconds', d.first_seen_at), d.id) < (${new Date(firstSeenAtMs)}, ${id}::uuid)`,
+      sql<boolean>`(d.first_seen_at, d.id) < (select b.first_seen_at, b.id from deposits b where b.id = ${filter.before.id}::uuid)`,
     )
   }
   return (await query.execute()).map(viewOf)

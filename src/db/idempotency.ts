@@ -48,7 +48,11 @@ export async function claimIdempotencyKey(
 
 /** Keeps the answer of a request for whoever repeats it. */
 export async function storeIdempotentAnswer(tx: AccountTx, key: string, status: number, body: unknown): Promise<void> {
-  await tx.updateTable('idempotency_keys').set({ status, body: JSON.stringify(body) }).where('key', '=', key).execute()
+  await tx
+    .updateTable('idempotency_keys')
+    .set({ status, body: JSON.stringify(body) })
+    .where('key', '=', key)
+    .execute()
 }
 
 /** Gives a key back: the request came to nothing and may be repeated. */

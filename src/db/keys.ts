@@ -59,7 +59,10 @@ export async function insertSession(
   session: { accountId: string; keyId: string; tokenSha256: string; expiresAt: Date },
 ): Promise<void> {
   await db.asAccount(session.accountId, async (tx) => {
-    await tx.deleteFrom('sessions').where('expires_at', '<', sql<Date>`now()`).execute()
+    await tx
+      .deleteFrom('sessions')
+      .where('expires_at', '<', sql<Date>`now()`)
+      .execute()
     await tx
       .insertInto('sessions')
       .values({
@@ -78,7 +81,9 @@ export async function deleteSession(db: Database, tokenSha256: string): Promise<
     tx.selectFrom('sessions').select('account_id').where('token_sha256', '=', tokenSha256).executeTakeFirst(),
   )
   if (session === undefined) return
-  await db.asAccount(session.account_id, (tx) => tx.deleteFrom('sessions').where('token_sha256', '=', tokenSha256).execute())
+  await db.asAccount(session.account_id, (tx) =>
+    tx.deleteFrom('sessions').where('token_sha256', '=', tokenSha256).execute(),
+  )
 }
 
 /** Every key of the account, newest first, revoked ones included. */

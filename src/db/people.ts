@@ -32,9 +32,13 @@ export async function insertPerson(
     .executeTakeFirstOrThrow()
     .catch((error: unknown) => {
       if (!brokeUnique(error, 'people_account_id_email_key')) throw error
-      throw new ReelkeepError('name_taken', `${person.email} is in this account already; use another address, or that person.`, {
-        cause: error,
-      })
+      throw new ReelkeepError(
+        'name_taken',
+        `${person.email} is in this account already; use another address, or that person.`,
+        {
+          cause: error,
+        },
+      )
     })
   await insertAudit(tx, 'person.created', { personId: row.id, roles: person.roles })
   return personOf(row)
@@ -49,7 +53,10 @@ export async function requirePeople(tx: AccountTx, ids: readonly (string | null 
     if (id === null || id === undefined) continue
     const found = await tx.selectFrom('people').select('id').where('id', '=', id).executeTakeFirst()
     if (found === undefined)
-      throw new ReelkeepError('invalid_request', `There is no person ${id} in this account; GET /api/v1/people lists them.`)
+      throw new ReelkeepError(
+        'invalid_request',
+        `There is no person ${id} in this account; GET /api/v1/people lists them.`,
+      )
   }
 }
 

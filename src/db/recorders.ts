@@ -62,7 +62,10 @@ export async function findRecorder(tx: AccountTx, id: string): Promise<RecorderV
 export async function insertRecorder(tx: AccountTx, recorder: NewRecorder): Promise<RecorderView> {
   const inbox = await tx.selectFrom('stores').select('role').where('id', '=', recorder.inboxId).executeTakeFirst()
   if (inbox?.role !== 'inbox')
-    throw new ReelkeepError('invalid_request', `${recorder.inboxId} is no inbox of this account; GET /api/v1/stores lists them.`)
+    throw new ReelkeepError(
+      'invalid_request',
+      `${recorder.inboxId} is no inbox of this account; GET /api/v1/stores lists them.`,
+    )
   await requirePeople(tx, [recorder.managerId, recorder.defaultOwnerId])
   const { id } = await tx
     .insertInto('recorders')
@@ -115,7 +118,11 @@ export interface CallingRecorder {
 /** The recorders at an address, of whichever account: addresses behind one router may repeat. */
 export async function listRecordersAtAddress(db: Database, ip: string): Promise<CallingRecorder[]> {
   const rows = await db.throughDoor(`ip:${ip}`, (tx) =>
-    tx.selectFrom('recorders').select(['account_id', 'inbox_id', 'assignment', 'notify_salt']).where('ip', '=', ip).execute(),
+    tx
+      .selectFrom('recorders')
+      .select(['account_id', 'inbox_id', 'assignment', 'notify_salt'])
+      .where('ip', '=', ip)
+      .execute(),
   )
   return rows.map((row) => ({
     accountId: row.account_id,
@@ -160,10 +167,16 @@ function explainTaken(error: unknown): never {
 }
 
 function recorderQuery(tx: AccountTx) {
-  return tx.selectFrom('recorders as d').innerJoin('stores as s', 's.id', 'd.inbox_id').selectAll('d').select('s.name as inbox_name')
+  return tx
+    .selectFrom('recorders as d')
+    .innerJoin('stores as s', 's.id', 'd.inbox_id')
+    .selectAll('d')
+    .select('s.name as inbox_name')
 }
 
-function recorderOf(row: Awaited<ReturnType<ReturnType<typeof recorderQuery>['executeTakeFirstOrThrow']>>): RecorderView {
+function recorderOf(
+  row: Awaited<ReturnType<ReturnType<typeof recorderQuery>['executeTakeFirstOrThrow']>>,
+): RecorderView {
   return {
     id: row.id,
     inboxId: row.inbox_id,

@@ -66,9 +66,10 @@ export async function listRecordings(tx: AccountTx, filter: RecordingFilter): Pr
   if (filter.problem === true)
     query = query.where(sql<boolean>`exists (select 1 from problems p where p.recording_id = r.id and p.resolved_at is null)`)
   if (filter.before !== undefined) {
-    const { createdAtMs, id } = filter.before
-    // Instants travel in milliseconds; comparing at that grain keeps two recordings of one millisecond on either side of a page.
-    query = query.where(sql<boolean>`(date_trunc('milliseconds', r.created_at), r.id) < (${new Date(createdAtMs)}, ${id}::uuid)`)
+    // The instant in a cursor is cut to milliseconds; the row itself knows better, and the index serves it.
+    query = query.where(
+      sql<boolean>`(r.created_at, r.id) < (select b.created_at, b.id from recordings b where b.id = ${filter.before.id}::uuid)`,
+    )
   }
   return (await query.execute()).map(summaryOf)
 }

@@ -88,7 +88,11 @@ export async function listCopyPlaces(tx: AccountTx, recordingId: string, fileId:
     .where('c.state', 'in', ['verified', 'stored'])
     .execute()
   return rows
-    .sort((a, b) => stateOrder.indexOf(a.state) - stateOrder.indexOf(b.state) || roleOrder.indexOf(a.role) - roleOrder.indexOf(b.role))
+    .sort(
+      (a, b) =>
+        stateOrder.indexOf(a.state) - stateOrder.indexOf(b.state) ||
+        roleOrder.indexOf(a.role) - roleOrder.indexOf(b.role),
+    )
     .map((row) => ({
       storeId: row.store_id,
       url: row.url,

@@ -19,7 +19,6 @@ import type { CommandResult, RecordingInput } from './messages.ts'
 import { attributeKeys } from './search-attributes.ts'
 
 const rememberedRequests = 200
-const firstRetryMs = 60_000
 const noticeGraceMs = 5 * 60_000
 const longestRetryMs = 6 * 3_600_000
 
@@ -108,7 +107,8 @@ function validate(life: Life, request: CommandRequest): void {
       throw refuse('wrong_state', `Nothing here can be resolved by "${command.option}" now.`)
     return
   }
-  if (life.facts === null) throw refuse('wrong_state', 'This deposit is not accepted yet; wait, or resolve its problem first.')
+  // Nothing was looked up yet (a run that just began): the transaction that applies the command decides alone.
+  if (life.facts === null) return
   const verdict = decideCommand(life.facts, command, actor, Date.now())
   if (!verdict.ok) throw refuse(verdict.code, verdict.message)
 }
@@ -164,7 +164,7 @@ export async function attempt<T>(
       return { how: 'done', value }
     } catch (error) {
       const failure = readFailure(error)
-      const retryInMs = failure.transient ? Math.min(firstRetryMs * 2 ** (attempts - 1), longestRetryMs) : null
+      const retryInMs = failure.retryAfterMs === null ? null : Math.min(failure.retryAfterMs * 2 ** (attempts - 1), longestRetryMs)
       const decision = await park(life, { stage, attempts, options, code: failure.code, message: failure.message, retryInMs })
       if (decision === 'retry') continue
       await unpark(life, stage, decision)

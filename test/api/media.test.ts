@@ -14,7 +14,12 @@ let etag = ''
 beforeAll(async () => {
   stage = await openStage()
   recording = await stage.addRecording(stage.a, { path: ['awaiting_claim'] })
-  const id = await stage.addFile(stage.a, recording, { name: 'renditions/720p.mp4', kind: 'video', contentType: 'video/mp4', bytes })
+  const id = await stage.addFile(stage.a, recording, {
+    name: 'renditions/720p.mp4',
+    kind: 'video',
+    contentType: 'video/mp4',
+    bytes,
+  })
   path = `/api/v1/recordings/${recording}/files/${id}`
   etag = (await stage.request(path)).headers.get('etag') ?? ''
 })
@@ -73,7 +78,8 @@ describe('ranges', () => {
   it('HEAD has the headers and no body; what is known already is 304', async () => {
     const head = await stage.request(path, { method: 'HEAD', headers: { Range: 'bytes=0-9' } })
     expect([head.status, head.headers.get('content-length'), await head.text()]).toEqual([200, '1000', ''])
-    for (const known of [etag, `W/${etag}, "x"`, '*']) expect((await stage.request(path, { headers: { 'If-None-Match': known } })).status).toBe(304)
+    for (const known of [etag, `W/${etag}, "x"`, '*'])
+      expect((await stage.request(path, { headers: { 'If-None-Match': known } })).status).toBe(304)
     expect((await stage.request(path, { headers: { 'If-None-Match': '"x"' } })).status).toBe(200)
   })
 })
@@ -91,7 +97,12 @@ describe('files', () => {
 
   it('originals are downloads of no type, whatever they are called', async () => {
     const name = `or"i\n'gi;%nal é.html`
-    const id = await stage.addFile(stage.a, recording, { name, kind: 'original', contentType: 'text/html', bytes: Buffer.from('<script>') })
+    const id = await stage.addFile(stage.a, recording, {
+      name,
+      kind: 'original',
+      contentType: 'text/html',
+      bytes: Buffer.from('<script>'),
+    })
     const { headers } = await stage.request(`/api/v1/recordings/${recording}/files/${id}`)
     expect(headers.get('content-type')).toBe('application/octet-stream')
     expect(headers.get('content-disposition')).toBe(
@@ -101,12 +112,24 @@ describe('files', () => {
   })
 
   it('an empty one has no bytes', async () => {
-    const id = await stage.addFile(stage.a, recording, { name: 'empty.vtt', kind: 'sprite', contentType: 'text/vtt', bytes: Buffer.alloc(0) })
+    const id = await stage.addFile(stage.a, recording, {
+      name: 'empty.vtt',
+      kind: 'sprite',
+      contentType: 'text/vtt',
+      bytes: Buffer.alloc(0),
+    })
     const response = await stage.request(`/api/v1/recordings/${recording}/files/${id}`)
     expect([response.status, response.headers.get('content-length'), await response.text()]).toEqual([200, '0', ''])
   })
 
-  it.each(['nothing.mp4', '../720p.mp4', 'renditions', 'renditions/720p.mp4/', '%2e%2e/secret', 'renditions%5c720p.mp4'])('%s is nothing', async (name) => {
+  it.each([
+    'nothing.mp4',
+    '../720p.mp4',
+    'renditions',
+    'renditions/720p.mp4/',
+    '%2e%2e/secret',
+    'renditions%5c720p.mp4',
+  ])('%s is nothing', async (name) => {
     expect((await stage.request(`/api/v1/recordings/${recording}/media/${name}`)).status).toBe(404)
   })
 
@@ -117,13 +140,23 @@ describe('files', () => {
   })
 
   it('a copy that is gone or has another size is not handed out', async () => {
-    const id = await stage.addFile(stage.a, recording, { name: 'x.mp4', kind: 'video', contentType: 'video/mp4', bytes: Buffer.from('right') })
+    const id = await stage.addFile(stage.a, recording, {
+      name: 'x.mp4',
+      kind: 'video',
+      contentType: 'video/mp4',
+      bytes: Buffer.from('right'),
+    })
     await writeFile(join(stage.root, 'A', 'primary', recording, 'x.mp4'), 'replaced by more')
     expect((await stage.request(`/api/v1/recordings/${recording}/files/${id}`)).status).toBe(404)
   })
 
   it('the next copy answers where the first store does not; without any it is 503', async () => {
-    const id = await stage.addFile(stage.a, recording, { name: 'y.mp4', kind: 'video', contentType: 'video/mp4', bytes: Buffer.from('yes') })
+    const id = await stage.addFile(stage.a, recording, {
+      name: 'y.mp4',
+      kind: 'video',
+      contentType: 'video/mp4',
+      bytes: Buffer.from('yes'),
+    })
     const url = `local:${stage.root}/A/primary`
     await stage.owner.query(`update stores set url = 's3://x/y?secret=none' where id = $1`, [stage.a.primaryId])
     const down = await stage.request(`/api/v1/recordings/${recording}/files/${id}`)
@@ -142,7 +175,8 @@ describe('files', () => {
 
   it('what is in the trash is not handed out', async () => {
     expect((await stage.request(path)).status).toBe(200)
-    for (const state of ['disposition_requested', 'approved']) await stage.owner.query('update recordings set state = $2 where id = $1', [recording, state])
+    for (const state of ['disposition_requested', 'approved'])
+      await stage.owner.query('update recordings set state = $2 where id = $1', [recording, state])
     expect((await stage.request(path)).status).toBe(200)
     await stage.owner.query(`update recordings set state = 'trashed' where id = $1`, [recording])
     expect((await stage.request(path)).status).toBe(404)

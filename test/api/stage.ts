@@ -1,8 +1,7 @@
-import { randomBytes, randomUUID } from 'node:crypto'
+import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createHash } from 'node:crypto'
 import type { OpenAPIHono } from '@hono/zod-openapi'
 import { Client } from 'pg'
 import { pino } from 'pino'
@@ -17,6 +16,7 @@ import { openDatabase } from '../../src/db/connect.ts'
 import type { Database } from '../../src/db/connect.ts'
 import type { CommandRequest } from '../../src/domain/commands.ts'
 import { ReelkeepError } from '../../src/domain/errors.ts'
+import { roles } from '../../src/domain/permissions.ts'
 import type { Role, Scope } from '../../src/domain/permissions.ts'
 import { defaultPolicy } from '../../src/domain/policy.ts'
 import { freshDatabase } from '../setup/database.ts'
@@ -28,11 +28,13 @@ export interface FakePipeline extends Pipeline {
   readonly forwards: string[]
   away: boolean
   slowMs: number
+  failure: Error | null
 }
 
 function fakePipeline(): FakePipeline {
   const answer = async () => {
     if (fake.slowMs > 0) await new Promise((resolve) => setTimeout(resolve, fake.slowMs))
+    if (fake.failure !== null) throw fake.failure
     if (fake.away) throw new ReelkeepError('pipeline_unavailable', 'Temporal is away.')
   }
   const fake: FakePipeline = {
@@ -41,6 +43,7 @@ function fakePipeline(): FakePipeline {
     forwards: [],
     away: false,
     slowMs: 0,
+    failure: null,
     async command(recordingId, request) {
       await answer()
       fake.commands.push({ recordingId, request })
@@ -79,11 +82,18 @@ export interface Stage {
   readonly a: TestAccount
   readonly b: TestAccount
   readonly root: string
+  readonly databaseUrl: string
   readonly owner: Client
-  request(path: string, options?: RequestOptions): Promise<Response>
+  request(path: string, options?: RequestOptions): Promise<TestResponse>
   addRecording(account: TestAccount, options?: NewRecording): Promise<string>
   addFile(account: TestAccount, recordingId: string, file: NewFile): Promise<string>
   close(): Promise<void>
+}
+
+/** An answer whose JSON is checked by what a test expects of it. */
+export interface TestResponse extends Response {
+  // oxlint-disable-next-line typescript/no-explicit-any
+  json(): Promise<any>
 }
 
 export interface RequestOptions {
@@ -130,6 +140,7 @@ export async function openStage(): Promise<Stage> {
     a,
     b,
     root,
+    databaseUrl: database.appUrl,
     owner,
     request: async (path, options = {}) => {
       const key = options.key === undefined ? a.keys.admin : options.key
@@ -158,27 +169,41 @@ export async function openStage(): Promise<Stage> {
 
 async function addAccount(db: Database, root: string, name: string): Promise<TestAccount> {
   const id = await ensureAccount(db, { name, policy: defaultPolicy })
-  const roles: Role[] = ['viewer', 'user', 'manager', 'operator', 'admin', 'auditor']
-  const people: Record<string, string> = {}
-  const keys: Record<string, string> = {}
   return db.asAccount(id, async (tx) => {
+    const keys = { viewer: '', user: '', manager: '', operator: '', admin: '', auditor: '', readOnly: '' }
+    const people = { viewer: '', user: '', manager: '', operator: '', admin: '', auditor: '' }
     for (const role of roles) {
-      people[role] = await ensurePerson(tx, { name: `${role} ${name}`, email: `${role}@${name}.example`, roles: [role] })
+      people[role] = await ensurePerson(tx, {
+        name: `${role} ${name}`,
+        email: `${role}@${name}.example`,
+        roles: [role],
+      })
       keys[role] = makeKey()
       const scopes: Scope[] = role === 'admin' ? ['read', 'write', 'admin'] : ['read', 'write']
       await ensureKey(tx, { personId: people[role], label: role, keySha256: hashSecret(keys[role]), scopes })
     }
-    keys['readOnly'] = makeKey()
-    await ensureKey(tx, { personId: people['admin']!, label: 'reader', keySha256: hashSecret(keys['readOnly']), scopes: ['read'] })
-    const inboxId = await ensureStore(tx, { name: 'inbox', site: 'x', role: 'inbox', url: `local:${root}/${name}/inbox` })
-    const primaryId = await ensureStore(tx, { name: 'primary', site: 'x', role: 'primary', url: `local:${root}/${name}/primary` })
+    keys.readOnly = makeKey()
+    await ensureKey(tx, {
+      personId: people.admin,
+      label: 'reader',
+      keySha256: hashSecret(keys.readOnly),
+      scopes: ['read'],
+    })
+    const inboxId = await ensureStore(tx, {
+      name: 'inbox',
+      site: 'x',
+      role: 'inbox',
+      url: `local:${root}/${name}/inbox`,
+    })
+    const primaryId = await ensureStore(tx, {
+      name: 'primary',
+      site: 'x',
+      role: 'primary',
+      url: `local:${root}/${name}/primary`,
+    })
     const recorderId = await ensureRecorder(tx, { inboxId, name: 'Room 1', directory: 'room-1', assignment: 'claim' })
-    const { id: adminKeyId } = await tx
-      .selectFrom('api_keys')
-      .select('id')
-      .where('label', '=', 'admin')
-      .executeTakeFirstOrThrow()
-    return { id, inboxId, primaryId, recorderId, people: people as never, keys: keys as never, adminKeyId }
+    const admin = await tx.selectFrom('api_keys').select('id').where('label', '=', 'admin').executeTakeFirstOrThrow()
+    return { id, inboxId, primaryId, recorderId, people, keys, adminKeyId: admin.id }
   })
 }
 
@@ -190,17 +215,33 @@ async function addRecording(owner: Client, account: TestAccount, options: NewRec
      values ($1, $2, $3, $4, $5, 1000, 1, $6, 'accepted', $1)`,
     [id, account.id, account.inboxId, account.recorderId, `room-1/${id}.mp4`, id],
   )
-  const media = { container: 'mp4', durationMs: 1000, sizeBytes: 1000, video: null, audio: null, streamCount: 1, title: null, notes: [] }
+  const media = {
+    container: 'mp4',
+    durationMs: 1000,
+    sizeBytes: 1000,
+    video: null,
+    audio: null,
+    streamCount: 1,
+    title: null,
+    notes: [],
+  }
   await owner.query(
     `insert into recordings (id, account_id, recorder_id, deposit_id, title, sha256, size_bytes, media)
      values ($1, $2, $3, $1, $4, $5, 1000, $6)`,
     [id, account.id, account.recorderId, options.title ?? 'Lecture', sha256, JSON.stringify(media)],
   )
-  for (const state of options.path ?? []) await owner.query('update recordings set state = $2 where id = $1', [id, state])
+  for (const state of options.path ?? [])
+    await owner.query('update recordings set state = $2 where id = $1', [id, state])
   return id
 }
 
-async function addFile(owner: Client, root: string, account: TestAccount, recordingId: string, file: NewFile): Promise<string> {
+async function addFile(
+  owner: Client,
+  root: string,
+  account: TestAccount,
+  recordingId: string,
+  file: NewFile,
+): Promise<string> {
   const key = `${recordingId}/${file.name}`
   const name = (await owner.query('select name from accounts where id = $1', [account.id])).rows[0].name
   const path = join(root, name, 'primary', key)

@@ -29,7 +29,10 @@ export function podRoutes(deps: ApiDeps): Hono<AppEnv> {
     .get('/mediacourses_notify', notify)
 }
 
-async function answerNotify(deps: ApiDeps, call: { recordingPlace: string; mediapath: string; key: string }): Promise<string> {
+async function answerNotify(
+  deps: ApiDeps,
+  call: { recordingPlace: string; mediapath: string; key: string },
+): Promise<string> {
   const { recordingPlace, mediapath, key } = call
   if (recordingPlace === '' || mediapath === '' || key === '') return answers.missing
   const ip = recordingPlace.replaceAll('_', '.')
@@ -51,7 +54,9 @@ function knowsSalt(recorder: CallingRecorder, asSent: string, dotted: string, ke
 
 /** The key that a recorder sends: MD5 is the contract's, and guards no more than a look at a directory. */
 export function notifyKey(recordingPlace: string, salt: string): string {
-  return createHash('md5').update(recordingPlace + salt).digest('hex')
+  return createHash('md5')
+    .update(recordingPlace + salt)
+    .digest('hex')
 }
 
 function isSame(expected: string, given: string): boolean {
@@ -64,6 +69,9 @@ async function look(deps: ApiDeps, recorder: CallingRecorder): Promise<void> {
     await deps.pipeline.lookAtInbox(recorder.accountId, recorder.inboxId)
   } catch (error) {
     // The scheduled look finds the file anyway; a recorder could do nothing with an error.
-    deps.log.warn({ err: error, inboxId: recorder.inboxId }, 'notified look did not start; the next scheduled one follows')
+    deps.log.warn(
+      { err: error, inboxId: recorder.inboxId },
+      'notified look did not start; the next scheduled one follows',
+    )
   }
 }

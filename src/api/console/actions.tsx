@@ -43,7 +43,7 @@ export function Actions({ view }: { view: ActionsView }) {
               id={recording.id}
               kind={kind}
               fields={fields[kind]?.(view)}
-              danger={kind === 'requestDeletion'}
+              {...(looks[kind] === undefined ? {} : { look: looks[kind] })}
             />
           ))}
         </div>
@@ -66,6 +66,13 @@ export function Actions({ view }: { view: ActionsView }) {
       </section>
     </>
   )
+}
+
+const looks: Readonly<Partial<Record<Offered, 'danger' | 'quiet'>>> = {
+  requestDeletion: 'danger',
+  cancelEncode: 'quiet',
+  notMine: 'quiet',
+  replan: 'quiet',
 }
 
 const inDispositionBox: ReadonlySet<CommandKind> = new Set(['approveDeletion', 'rejectDeletion', 'undo'])
@@ -120,7 +127,7 @@ function FastForward({ view }: { view: ActionsView }) {
         {jumps.map((jump) => (
           <PostForm action={`${recordingUrl(view.recording.id)}/fast-forward`} label={`Let time pass: ${jump.text}`}>
             <input type="hidden" name="days" value={jump.days} />
-            <button>{jump.text}</button>
+            <button class="quiet">{jump.text}</button>
           </PostForm>
         ))}
       </div>

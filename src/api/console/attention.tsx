@@ -51,8 +51,8 @@ export function AttentionList({ view }: { view: AttentionView }) {
           <ul class="rows">
             {view.deposits.map((deposit) => (
               <DepositRow deposit={deposit} nowMs={view.nowMs}>
-              <RetryDeposit deposit={deposit} actor={view.actor} />
-            </DepositRow>
+                <RetryDeposit deposit={deposit} actor={view.actor} />
+              </DepositRow>
             ))}
           </ul>
         </section>

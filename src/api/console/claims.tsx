@@ -85,9 +85,9 @@ function ClaimCard({ view, recording }: { view: ClaimsView; recording: Recording
             }
           />
         ) : null}
-        {may('notMine').ok ? <CommandForm id={recording.id} kind="notMine" back="/claims" /> : null}
+        {may('notMine').ok ? <CommandForm id={recording.id} kind="notMine" look="quiet" back="/claims" /> : null}
         {remove.ok ? (
-          <CommandForm id={recording.id} kind="requestDeletion" back="/claims" danger fields={<ReasonField />} />
+          <CommandForm id={recording.id} kind="requestDeletion" back="/claims" look="danger" fields={<ReasonField />} />
         ) : null}
       </div>
     </li>

@@ -16,7 +16,7 @@ export function CommandForm(props: {
   kind: CommandKind
   back?: string
   fields?: Child
-  danger?: boolean
+  look?: 'danger' | 'quiet'
   open?: boolean
 }) {
   const label = commandLabels[props.kind]
@@ -25,7 +25,7 @@ export function CommandForm(props: {
       <input type="hidden" name="kind" value={props.kind} />
       {props.back === undefined ? null : <input type="hidden" name="back" value={props.back} />}
       {props.fields}
-      <button class={props.danger === true ? 'danger' : undefined}>{label}</button>
+      <button class={props.look}>{label}</button>
     </PostForm>
   )
   if (props.fields === undefined || props.open === true) return form

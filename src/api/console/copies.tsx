@@ -130,7 +130,11 @@ export function Files({ recording }: { recording: RecordingDetail }) {
           </li>
         ))}
       </ul>
-      {pieces === 0 ? null : <p class="muted">and {pieces} pieces of the stream</p>}
+      {pieces === 0 ? null : (
+        <p class="muted">
+          and {pieces} {pieces === 1 ? 'piece' : 'pieces'} of the stream
+        </p>
+      )}
     </section>
   )
 }

@@ -1,9 +1,11 @@
 import { decideCommand } from '../../domain/commands.ts'
 import type { Actor } from '../../domain/permissions.ts'
-import type { RecordingDetail } from '../../domain/recording.ts'
+import type { ProblemOption, RecordingDetail } from '../../domain/recording.ts'
 import { PostForm } from './elements.tsx'
 import { commandUrl } from './links.ts'
 import { optionLabels } from './wording.ts'
+
+const looks: Readonly<Partial<Record<ProblemOption, 'danger' | 'quiet'>>> = { skip: 'quiet', replace: 'quiet', give_up: 'danger' }
 
 /** Retry, skip, replace, give up: whatever this problem offers, where this person may decide. */
 export function ProblemButtons({
@@ -28,7 +30,7 @@ export function ProblemButtons({
             <input type="hidden" name="option" value={option} />
             <input type="hidden" name="back" value={back} />
             <button
-              class={option === 'give_up' ? 'danger' : undefined}
+              class={looks[option]}
               disabled={!verdict.ok}
               title={verdict.ok ? undefined : verdict.message}
             >

@@ -10,7 +10,7 @@ import { verdicts } from './verdicts.ts'
 import type { ActionsView } from './actions.tsx'
 import { findDepositByPath } from './deposit-path.ts'
 import { recordingUrl } from './links.ts'
-import { playableSources } from './player.tsx'
+import { isGone, playableSources } from './player.tsx'
 import { Part, RecordingPage, recordingParts } from './recording.tsx'
 import type { RecordingPart, RecordingView } from './recording.tsx'
 import { nameOfContent } from './seen.ts'
@@ -64,7 +64,8 @@ function seenOf(view: ActionsView): Readonly<Record<RecordingPart, string>> {
       [recording.waitingFor, recording.nextStep, recording.nextAtMs, clockOffsetMs, Math.floor(nowMs / msPer.minute)],
     ]),
     actions: nameOfContent([facts, [...verdicts(recording.facts, actor, nowMs)]]),
-    history: nameOfContent([facts.plan, clockOffsetMs, recording.copies, recording.files, recording.timeline.length]),
+    keeping: nameOfContent([facts.plan, clockOffsetMs, recording.copies]),
+    history: nameOfContent([recording.files, isGone(recording.state), recording.timeline.length]),
   }
 }
 

@@ -16,7 +16,7 @@ import { Plan, Timeline } from './timeline.tsx'
 import { describeLength } from './wording.ts'
 
 /** The parts of the page that refresh by themselves, each on its own so that nobody's typing or watching is interrupted. */
-export const recordingParts = ['status', 'player', 'actions', 'history'] as const
+export const recordingParts = ['player', 'status', 'actions', 'keeping', 'history'] as const
 /** One of them. */
 export type RecordingPart = (typeof recordingParts)[number]
 
@@ -39,10 +39,15 @@ export function RecordingPage({ view }: { view: RecordingView }) {
           <div aria-live="polite">
             <Part view={view} part="status" />
           </div>
-          <About view={view} />
         </div>
         <div>
           <Part view={view} part="actions" />
+        </div>
+        <div>
+          <Part view={view} part="keeping" />
+          <About view={view} />
+        </div>
+        <div>
           <Part view={view} part="history" />
         </div>
       </div>
@@ -75,10 +80,14 @@ const contents: Readonly<Record<RecordingPart, (props: { view: RecordingView }) 
     </div>
   ),
   actions: Actions,
-  history: ({ view }) => (
+  keeping: ({ view }) => (
     <>
       <Plan recording={view.recording} nowMs={view.nowMs} />
       <Copies copies={view.recording.copies} />
+    </>
+  ),
+  history: ({ view }) => (
+    <>
       <Files recording={view.recording} />
       <Timeline events={view.recording.timeline} />
     </>

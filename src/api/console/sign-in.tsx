@@ -12,6 +12,8 @@ export function SignInPage({ next, message }: { next: string; message: string | 
           </p>
         )}
         <input type="hidden" name="next" value={next} />
+        {/* Password managers file a secret under a name. */}
+        <input type="text" value="Reelkeep" autocomplete="username" hidden />
         <label class="field">
           <span>API key</span>
           <input

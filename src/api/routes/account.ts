@@ -61,7 +61,11 @@ const createKeyRoute = createRoute({
   summary: 'Make an API key for a person; the answer shows it once (administrators)',
   request: {
     body: body(
-      z.strictObject({ personId: idSchema, label: textSchema(100), scopes: z.array(z.enum(scopes)).min(1).max(scopes.length) }),
+      z.strictObject({
+        personId: idSchema,
+        label: textSchema(100),
+        scopes: z.array(z.enum(scopes)).min(1).max(scopes.length),
+      }),
     ),
   },
   responses: { 201: json(newKeySchema, 'The new key'), ...problems },
@@ -120,7 +124,9 @@ export function accountRoutes(deps: ApiDeps) {
     .openapi(revokeKeyRoute, async (c) => {
       const actor = c.get('actor')
       requireAdmin(actor)
-      const revoked = await deps.db.asAccount(actor.accountId, (tx) => revokeKey(tx, c.req.valid('param').id), { actor: actor.name })
+      const revoked = await deps.db.asAccount(actor.accountId, (tx) => revokeKey(tx, c.req.valid('param').id), {
+        actor: actor.name,
+      })
       if (revoked === null) throw notFound('No key')
       return c.json(revoked, 200)
     })

@@ -27,17 +27,34 @@ const table = [
     ...(given.title === undefined ? {} : { title: given.title }),
   })),
   entry('not-mine', 'Give a recording back', z.strictObject({}), () => ({ kind: 'notMine' })),
-  entry('hold', 'Place a legal hold: nothing is deleted while it stands', z.strictObject({ reason }), (given) => ({ kind: 'hold', ...given })),
-  entry('release', 'Release a legal hold', z.strictObject({ holdId: idSchema }), (given) => ({ kind: 'release', ...given })),
-  entry('extend', 'Keep it longer', z.strictObject({ untilMs: z.int(), reason }), (given) => ({ kind: 'extend', ...given })),
-  entry('request-deletion', 'Ask for its deletion', z.strictObject({ reason }), (given) => ({ kind: 'requestDeletion', ...given })),
+  entry('hold', 'Place a legal hold: nothing is deleted while it stands', z.strictObject({ reason }), (given) => ({
+    kind: 'hold',
+    ...given,
+  })),
+  entry('release', 'Release a legal hold', z.strictObject({ holdId: idSchema }), (given) => ({
+    kind: 'release',
+    ...given,
+  })),
+  entry('extend', 'Keep it longer', z.strictObject({ untilMs: z.int(), reason }), (given) => ({
+    kind: 'extend',
+    ...given,
+  })),
+  entry('request-deletion', 'Ask for its deletion', z.strictObject({ reason }), (given) => ({
+    kind: 'requestDeletion',
+    ...given,
+  })),
   entry(
     'approve-deletion',
     'Approve its deletion, as another person, for the plan that was shown',
-    z.strictObject({ planHash: z.string().regex(/^[0-9a-f]{64}$/, 'send the planHash of the disposition as you read it') }),
+    z.strictObject({
+      planHash: z.string().regex(/^[0-9a-f]{64}$/, 'send the planHash of the disposition as you read it'),
+    }),
     (given) => ({ kind: 'approveDeletion', ...given }),
   ),
-  entry('reject-deletion', 'Refuse its deletion', z.strictObject({ reason }), (given) => ({ kind: 'rejectDeletion', ...given })),
+  entry('reject-deletion', 'Refuse its deletion', z.strictObject({ reason }), (given) => ({
+    kind: 'rejectDeletion',
+    ...given,
+  })),
   entry('undo', 'Bring it back from the trash', z.strictObject({}), () => ({ kind: 'undo' })),
   entry('replan', 'Compute its plan anew from the policy in force', z.strictObject({}), () => ({ kind: 'replan' })),
   entry(
@@ -56,7 +73,12 @@ interface Entry {
   readonly read: (given: unknown) => Command
 }
 
-function entry<S extends z.ZodType>(path: string, summary: string, schema: S, toCommand: (given: z.infer<S>) => Command): Entry {
+function entry<S extends z.ZodType>(
+  path: string,
+  summary: string,
+  schema: S,
+  toCommand: (given: z.infer<S>) => Command,
+): Entry {
   return { path, summary, schema, read: (given) => toCommand(schema.parse(given)) }
 }
 
@@ -109,7 +131,14 @@ const fastForwardRoute = createRoute({
   request: {
     params: idParams,
     headers: idempotencyHeader,
-    body: body(z.strictObject({ durationMs: z.int().min(1).max(100 * msPer.year) })),
+    body: body(
+      z.strictObject({
+        durationMs: z
+          .int()
+          .min(1)
+          .max(100 * msPer.year),
+      }),
+    ),
   },
   responses: { 200: json(recordingDetailSchema, 'Its clock has arrived'), ...problems },
 })

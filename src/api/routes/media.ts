@@ -50,7 +50,7 @@ export function mediaRoutes(deps: ApiDeps) {
     return sendFile(c, deps, id, { id: fileId })
   })
   routes.openAPIRegistry.registerPath(nameRoute)
-  routes.get('/recordings/:id/media/:name{.+}', async (c) => {
+  routes.get('/recordings/:id/media/:name{[^]+}', async (c) => {
     const id = idSchema.safeParse(c.req.param('id'))
     const name = c.req.param('name')
     // Postgres refuses a NUL in text; no file has one in its name.
@@ -73,9 +73,13 @@ async function sendFile(
   if (matches(c.req.header('If-None-Match'), headers.ETag)) return new Response(null, { status: 304, headers })
   const verdict = decideRange(isPartAllowed(c, headers.ETag) ? c.req.header('Range') : undefined, file.sizeBytes)
   if (verdict.kind === 'unsatisfiable')
-    throw new ReelkeepError('range_not_satisfiable', `${file.name} has ${file.sizeBytes} bytes; ask for a range inside them.`, {
-      details: { sizeBytes: file.sizeBytes },
-    })
+    throw new ReelkeepError(
+      'range_not_satisfiable',
+      `${file.name} has ${file.sizeBytes} bytes; ask for a range inside them.`,
+      {
+        details: { sizeBytes: file.sizeBytes },
+      },
+    )
   const copy = await deps.stores.openCopy(accountId, recordingId, file.id)
   if (copy === null) throw notFound('No readable copy of a file')
   const part = verdict.kind === 'part'
@@ -112,7 +116,10 @@ function headersOf(file: MediaFile) {
 function fileNameParameters(path: string): string {
   const name = path.split('/').at(-1) ?? path
   const ascii = name.replace(/[^\x20-\x7e]|["\\%;]/g, '_')
-  const encoded = encodeURIComponent(name).replace(/['()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`)
+  const encoded = encodeURIComponent(name).replace(
+    /['()*]/g,
+    (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`,
+  )
   return `filename="${ascii}"; filename*=UTF-8''${encoded}`
 }
 

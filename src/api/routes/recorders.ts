@@ -21,7 +21,10 @@ const decided = {
     .refine((text) => isIP(text) !== 0, 'it is no IP address')
     .nullable()
     .optional(),
-  notifySalt: textSchema(200).nullable().optional().openapi({ description: 'Secret of the notify URL; never shown again. null = no notify' }),
+  notifySalt: textSchema(200)
+    .nullable()
+    .optional()
+    .openapi({ description: 'Secret of the notify URL; never shown again. null = no notify' }),
   quietMs: z.int().min(msPer.second).max(msPer.day).nullable().optional(),
 }
 const directory = z
@@ -43,7 +46,9 @@ const createRecorderRoute = createRoute({
   operationId: 'createRecorder',
   tags: ['recorders'],
   summary: 'Set a recorder up',
-  request: { body: body(z.strictObject({ name: textSchema(200), inboxId: idSchema, directory, assignment, ...decided })) },
+  request: {
+    body: body(z.strictObject({ name: textSchema(200), inboxId: idSchema, directory, assignment, ...decided })),
+  },
   responses: { 201: json(recorderSchema, 'The new recorder'), ...problems },
 })
 
@@ -81,11 +86,15 @@ export function recorderRoutes(deps: ApiDeps) {
       const actor = c.get('actor')
       requireRole(actor, 'operator')
       const recorder = { ...c.req.valid('json'), accountId: actor.accountId }
-      const created = await deps.db.asAccount(actor.accountId, (tx) => insertRecorder(tx, recorder), { actor: actor.name })
+      const created = await deps.db.asAccount(actor.accountId, (tx) => insertRecorder(tx, recorder), {
+        actor: actor.name,
+      })
       return c.json(created, 201)
     })
     .openapi(readRoute, async (c) => {
-      const recorder = await deps.db.asAccount(c.get('actor').accountId, (tx) => findRecorder(tx, c.req.valid('param').id))
+      const recorder = await deps.db.asAccount(c.get('actor').accountId, (tx) =>
+        findRecorder(tx, c.req.valid('param').id),
+      )
       if (recorder === null) throw notFound('No recorder')
       return c.json(recorder, 200)
     })
@@ -93,9 +102,13 @@ export function recorderRoutes(deps: ApiDeps) {
       const actor = c.get('actor')
       requireRole(actor, 'operator')
       const change = c.req.valid('json')
-      const changed = await deps.db.asAccount(actor.accountId, (tx) => updateRecorder(tx, c.req.valid('param').id, change), {
-        actor: actor.name,
-      })
+      const changed = await deps.db.asAccount(
+        actor.accountId,
+        (tx) => updateRecorder(tx, c.req.valid('param').id, change),
+        {
+          actor: actor.name,
+        },
+      )
       if (changed === null) throw notFound('No recorder')
       return c.json(changed, 200)
     })

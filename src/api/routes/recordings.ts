@@ -8,7 +8,20 @@ import type { Actor } from '../../domain/permissions.ts'
 import { recordingStates } from '../../domain/recording.ts'
 import type { RecordingDetail, RecordingFacts } from '../../domain/recording.ts'
 import type { ApiDeps } from '../env.ts'
-import { body, createRoutes, cursorSchema, idParams, idSchema, json, limitSchema, notFound, problems, readCursor, textSchema, writeCursor } from '../requests.ts'
+import {
+  body,
+  createRoutes,
+  cursorSchema,
+  idParams,
+  idSchema,
+  json,
+  limitSchema,
+  notFound,
+  problems,
+  readCursor,
+  textSchema,
+  writeCursor,
+} from '../requests.ts'
 import { pageSchema, recordingDetailSchema, recordingSummarySchema, viewDetail, viewSummary } from '../views.ts'
 
 const listRoute = createRoute({
@@ -129,7 +142,10 @@ export function recordingRoutes(deps: ApiDeps) {
       )
       if (outcome === 'missing') throw notFound('No recording')
       if (outcome === 'stale')
-        throw new ReelkeepError('precondition_failed', 'The recording changed since you read it: read it again, then send your change with its new ETag.')
+        throw new ReelkeepError(
+          'precondition_failed',
+          'The recording changed since you read it: read it again, then send your change with its new ETag.',
+        )
       const recording = await getRecording(deps, actor, id)
       c.header('ETag', etagOf(recording))
       return c.json(viewDetail(recording), 200)
@@ -137,12 +153,18 @@ export function recordingRoutes(deps: ApiDeps) {
     .openapi(certificateRoute, async (c) => {
       const { certificate } = await getRecording(deps, c.get('actor'), c.req.valid('param').id)
       const parsed = certificateShape.safeParse(certificate)
-      if (!parsed.success) throw new ReelkeepError('not_found', 'There is no certificate: this recording was not purged (yet).')
+      if (!parsed.success)
+        throw new ReelkeepError('not_found', 'There is no certificate: this recording was not purged (yet).')
       return c.json(parsed.data, 200)
     })
 }
 
-const certificateShape = z.looseObject({ payload: z.looseObject({}), signature: z.string(), keyId: z.string(), publicKey: z.string() })
+const certificateShape = z.looseObject({
+  payload: z.looseObject({}),
+  signature: z.string(),
+  keyId: z.string(),
+  publicKey: z.string(),
+})
 
 /** One recording of the actor's account. @throws not_found */
 export async function getRecording(deps: Pick<ApiDeps, 'db'>, actor: Actor, id: string): Promise<RecordingDetail> {
@@ -158,14 +180,24 @@ export function etagOf(recording: { readonly version: number }): string {
 
 function readIfMatch(header: string | undefined): number {
   if (header === undefined)
-    throw new ReelkeepError('precondition_required', 'Say which version you change: send the ETag you read as If-Match.')
+    throw new ReelkeepError(
+      'precondition_required',
+      'Say which version you change: send the ETag you read as If-Match.',
+    )
   const version = /^"(\d{1,15})"$/.exec(header.trim())?.[1]
   if (version === undefined)
-    throw new ReelkeepError('precondition_failed', 'If-Match is no ETag of this recording: read it again and send its ETag as it is.')
+    throw new ReelkeepError(
+      'precondition_failed',
+      'If-Match is no ETag of this recording: read it again and send its ETag as it is.',
+    )
   return Number(version)
 }
 
 function requireDescriber(facts: RecordingFacts, actor: Actor): void {
   const may = facts.ownerId === actor.personId || facts.managerId === actor.personId || hasRole(actor, 'operator')
-  if (!may) throw new ReelkeepError('forbidden', "Only the owner, the recorder's manager or an operator may describe this recording.")
+  if (!may)
+    throw new ReelkeepError(
+      'forbidden',
+      "Only the owner, the recorder's manager or an operator may describe this recording.",
+    )
 }

@@ -1,0 +1,27 @@
+import { createReadStream } from 'node:fs'
+import { join } from 'node:path'
+import { bytesPer, describeBytes } from '../src/domain/units.ts'
+import { chunkBytes, hashStream } from '../src/storage/bytes.ts'
+import { runBare } from './bare.ts'
+import type { BenchContext } from './context.ts'
+import { describeRate, median, pairRow, runPairs } from './measure.ts'
+import type { BenchResult } from './measure.ts'
+import { writeNoise } from './noise.ts'
+
+/** SHA-256 of one large file that lies in the page cache, beside `openssl dgst`. */
+export async function benchHash(context: BenchContext): Promise<BenchResult> {
+  const { folder, quick, pairs, signal } = context
+  const sizeBytes = (quick ? 128 : 1024) * bytesPer.mib
+  const path = join(folder, 'noise')
+  await writeNoise(path, sizeBytes)
+  const ours = {
+    run: async () => void (await hashStream(createReadStream(path, { highWaterMark: chunkBytes }), { signal })),
+  }
+  const bare = { run: () => runBare('openssl', ['dgst', '-sha256', path], { signal }) }
+  const measured = await runPairs(pairs, ours, bare, signal)
+  const rates = [measured.oursMs, measured.bareMs].map((times) => describeRate(sizeBytes, median(times)))
+  return {
+    rows: [pairRow(`SHA-256 of ${describeBytes(sizeBytes)}`, measured)],
+    notes: [`${rates[0]} here, ${rates[1]} with \`openssl dgst -sha256\`, which also has to start a process.`],
+  }
+}
