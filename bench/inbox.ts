@@ -36,8 +36,11 @@ export async function benchInbox(context: BenchContext): Promise<BenchResult> {
     const firstMs = await timeOf(look)
     for (let settled = 1; settled < looksUntilSettled; settled += 1) await look()
     const { known } = await deps.db.asAccount(accountId, (tx) => readInbox(tx, inboxId))
-    if (known.length !== count) throw new Error(`${known.length} of ${count} files are known after ${looksUntilSettled} looks`)
-    const find = { run: () => runBare('find', [inbox, '-type', 'f', '-printf', String.raw`%s %T@ %D:%i %p\n`], { signal }) }
+    if (known.length !== count)
+      throw new Error(`${known.length} of ${count} files are known after ${looksUntilSettled} looks`)
+    const find = {
+      run: () => runBare('find', [inbox, '-type', 'f', '-printf', String.raw`%s %T@ %D:%i %p\n`], { signal }),
+    }
     const measured = await runPairs(Math.max(5, pairs), { run: look }, find, signal)
     return {
       rows: [pairRow(`a look over ${count} unchanged files`, measured, '<= 1 s')],
@@ -54,7 +57,10 @@ async function writeFiles(directory: string, count: number): Promise<void> {
   for (let from = 0; from < count; from += filesPerDirectory) {
     const day = join(directory, `day-${from / filesPerDirectory}`)
     await mkdir(day, { recursive: true })
-    const names = Array.from({ length: Math.min(filesPerDirectory, count - from) }, (_, index) => `lecture-${index}.mp4`)
+    const names = Array.from(
+      { length: Math.min(filesPerDirectory, count - from) },
+      (_, index) => `lecture-${index}.mp4`,
+    )
     await Promise.all(names.map((name) => writeFile(join(day, name), 'not whole yet')))
   }
 }

@@ -42,7 +42,9 @@ async function report(context: BenchContext, names: readonly string[]): Promise<
   const write = (line: string) => process.stdout.write(`${line}\n`)
   write(`Reelkeep benchmarks, ${new Date().toISOString()}${context.quick ? ', quick: small sizes' : ''}`)
   for (const line of await describeMachine(context)) write(`  ${line}`)
-  write(`Medians (smallest-largest) of ${context.pairs} pairs, run in turn: ours, bare, ours, bare. Nothing is asserted.`)
+  write(
+    `Medians (smallest-largest) of ${context.pairs} pairs, run in turn: ours, bare, ours, bare. Nothing is asserted.`,
+  )
   for (const name of names) {
     context.say(`${name}…`)
     const result = await benches[name]?.(context)

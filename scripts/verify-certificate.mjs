@@ -129,32 +129,47 @@ function checkStatements(payload) {
 
 function describe({ payload, keyId }, pinned) {
   const bytes = payload.copies.reduce((sum, copy) => sum + copy.sizeBytes, 0)
-  const sites = [...new Set(payload.copies.map((copy) => copy.site))].join(', ')
-  const width = Math.max(...payload.copies.map((copy) => copy.store.length))
-  const moved =
-    payload.clockOffsetMs === 0
-      ? []
-      : [row('clock', `moved ${Math.round(payload.clockOffsetMs / 86_400_000)} days ahead (a demo or a test)`)]
+  const moved = Math.round(payload.clockOffsetMs / 86_400_000)
+  const pin = pinned
+    ? `the expected key ${keyId}`
+    : `key ${keyId} (compare it with the one the keeper publishes, or pass --key)`
   return [
     `VALID   ${payload.title} (${payload.recordingId})`,
     row('original', `SHA-256 ${payload.sha256}`),
     row('accepted', payload.acceptedAt),
     row('retained until', payload.retainedUntil ?? 'not retained'),
-    ...moved,
+    ...(payload.clockOffsetMs === 0 ? [] : [row('clock', `moved ${moved} days ahead (a demo or a test)`)]),
     row('why', payload.reason),
     row('requested by', payload.requestedBy),
     row('approved by', payload.approvedBy.join(', ')),
-    row('purged', `${payload.copies.length} copies, ${bytes} bytes, sites ${sites}`),
-    ...payload.copies.map((copy) => `          ${copy.purgedAt}  ${copy.store.padEnd(width)}  ${copy.file}`),
+    row('purged', `${payload.copies.length} copies, ${bytes} bytes`),
+    ...describeStores(payload.copies),
     row('audit trail', `entry ${payload.auditHead.seq}, ${payload.auditHead.hash.slice(0, 16)}…`),
     row('issued', payload.issuedAt),
-    row(
-      'signed with',
-      pinned
-        ? `the expected key ${keyId}`
-        : `key ${keyId} (compare it with the one the keeper publishes, or pass --key)`,
-    ),
+    row('signed with', pin),
   ].join('\n')
+}
+
+/** One line a store: every single copy with its hash and time is in the certificate itself. */
+function describeStores(copies) {
+  const stores = groupBy(copies, storeOf)
+  return [...stores].map(([store, held]) => {
+    const last = held
+      .map((copy) => copy.purgedAt)
+      .sort()
+      .at(-1)
+    return row('', `${store}: ${held.length} files, the last at ${last}`)
+  })
+}
+
+function storeOf(copy) {
+  return `${copy.store} (${copy.site})`
+}
+
+function groupBy(items, keyOf) {
+  const groups = new Map()
+  for (const item of items) groups.set(keyOf(item), [...(groups.get(keyOf(item)) ?? []), item])
+  return groups
 }
 
 function row(name, value) {

@@ -1,4 +1,5 @@
 import { createHash, createPrivateKey, createPublicKey } from 'node:crypto'
+import { realpathSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { once } from 'node:events'
 import { Server } from 'node:http'
@@ -106,7 +107,7 @@ async function main(): Promise<void> {
   await starting
 }
 
-if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href)
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(realpathSync(process.argv[1])).href)
   await main().catch((error: unknown) => {
     process.stderr.write(`${error instanceof ReelkeepError ? error.message : String(error)}\n`)
     process.exitCode = 1

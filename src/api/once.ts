@@ -1,7 +1,13 @@
 import { createHash, randomUUID } from 'node:crypto'
 import type { Context, MiddlewareHandler } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
-import { claimIdempotencyKey, releaseIdempotencyKey, storeIdempotentAnswer } from '../db/idempotency.ts'
+import {
+  claimIdempotencyKey,
+  idempotencyBeatMs,
+  releaseIdempotencyKey,
+  storeIdempotentAnswer,
+  touchIdempotencyKey,
+} from '../db/idempotency.ts'
 import { ReelkeepError } from '../domain/errors.ts'
 import type { ApiDeps, AppEnv } from './env.ts'
 
@@ -28,7 +34,11 @@ export function onlyOnce(deps: Pick<ApiDeps, 'db'>): MiddlewareHandler<AppEnv> {
         'The first request with this Idempotency-Key is still running; repeat this in a moment.',
       )
     if (claim.kind === 'answered') return replay(c, claim.status, claim.body)
-    await next()
+    const beat = setInterval(() => {
+      // A beat that fails is followed by the next one; only a minute without any gives the key to others.
+      void deps.db.asAccount(accountId, (tx) => touchIdempotencyKey(tx, key)).catch(() => undefined)
+    }, idempotencyBeatMs)
+    await next().finally(() => clearInterval(beat))
     const { status } = c.res
     const answer = status >= 500 ? null : (c.get('storedAnswer') ?? (await readAnswer(c.res)))
     await deps.db.asAccount(accountId, (tx) =>

@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import type { CliContext } from './context.ts'
+import { addAccount } from './account.ts'
 import { addAudit } from './audit.ts'
 import { addDecisions } from './decisions.ts'
 import { addDrop } from './drop.ts'
@@ -27,5 +28,6 @@ export function createProgram(context: CliContext): Command {
   addRecorder(program, context)
   addVerify(program, context)
   addAudit(program, context)
+  addAccount(program, context)
   return program
 }

@@ -103,7 +103,7 @@ function describeStack(stack: Stack, home: Home): string {
           ['Drop files into', `${home.inboxDir}/hall-a (kept at once) or room-12 (waits to be claimed)`],
           ['or', 'reelkeep drop FILE --recorder "Lecture hall A"   (bin/reelkeep.mjs in the checkout)'],
         ]
-      : [['Next', 'add stores and recorders: see the API docs']]),
+      : [['Next', 'reelkeep store add …, reelkeep recorder add … (--help shows how)']]),
     ['Mail, logs', `${home.mailDir}, ${home.logsDir}`],
     ['Stop', 'Ctrl-C'],
   ]

@@ -8,9 +8,12 @@ export type IdempotencyClaim =
   | { readonly kind: 'running' }
   | { readonly kind: 'answered'; readonly status: number; readonly body: unknown }
 
-/** Longer than any request runs: what has no answer by then belonged to a process that died, and may be done again. */
-const abandonedAfterMinutes = 15
+/** What was not touched for so long belonged to a process that died, and may be done again. */
+const abandonedAfterSeconds = 60
 const keptForDays = 7
+
+/** How often a running request touches its key. */
+export const idempotencyBeatMs = 15_000
 
 /**
  * Takes an Idempotency-Key for one request. Two at once: one is `fresh`, the other `running`. The answers of the last
@@ -22,16 +25,13 @@ export async function claimIdempotencyKey(
 ): Promise<IdempotencyClaim> {
   await tx
     .deleteFrom('idempotency_keys')
+    .where('created_at', '<', sql<Date>`now() - ${keptForDays} * interval '1 day'`)
+    .execute()
+  await tx
+    .deleteFrom('idempotency_keys')
     .where('key', '=', request.key)
-    .where((where) =>
-      where.or([
-        where('created_at', '<', sql<Date>`now() - ${keptForDays} * interval '1 day'`),
-        where.and([
-          where('status', 'is', null),
-          where('created_at', '<', sql<Date>`now() - ${abandonedAfterMinutes} * interval '1 minute'`),
-        ]),
-      ]),
-    )
+    .where('status', 'is', null)
+    .where('created_at', '<', sql<Date>`now() - ${abandonedAfterSeconds} * interval '1 second'`)
     .execute()
   const inserted = await tx
     .insertInto('idempotency_keys')
@@ -44,6 +44,16 @@ export async function claimIdempotencyKey(
   if (row === undefined) return { kind: 'running' }
   if (row.request_sha256 !== request.sha256) return { kind: 'reused' }
   return row.status === null ? { kind: 'running' } : { kind: 'answered', status: row.status, body: row.body }
+}
+
+/** Says that the request of this key still runs. */
+export async function touchIdempotencyKey(tx: AccountTx, key: string): Promise<void> {
+  await tx
+    .updateTable('idempotency_keys')
+    .set({ created_at: sql<Date>`now()` })
+    .where('key', '=', key)
+    .where('status', 'is', null)
+    .execute()
 }
 
 /** Keeps the answer of a request for whoever repeats it. */

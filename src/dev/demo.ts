@@ -57,21 +57,24 @@ export async function playDemo(deps: DemoDeps): Promise<string | null> {
   const { admin, terminal } = deps
   const before = await findRecording(deps, lifeSample)
   if (before !== null && before.state === 'purged') {
+    const { problem } = await proveDeletion(deps, before.id)
     terminal.say(
-      `The demo's first recording has lived its life: its certificate is in ${certificateFile(deps, before.id)}`,
+      `The demo's first recording has lived its life. Its certificate (${problem ?? 'verified again'}): ${certificateFile(deps, before.id)}`,
     )
-    return proveDeletion(deps, before.id)
+    return problem
   }
   terminal.say('The demo: one lecture, from its first byte to the proof of its deletion. Times are UTC.')
   const id = before?.id ?? (await dropSample(deps, lifeSample))
   if (id === null) return 'the sample was not taken in; see `reelkeep deposits`.'
   const watch: Watch = { recordingId: id, toldSeq: 0 }
   const kept = await watchRecording(admin, watch, (now) => hasReached(now, 'retained'), terminal, limits(deps.signal))
-  tellKept(deps, kept)
+  await tellKept(deps, kept)
   if (!deps.fastForward)
     return 'on these servers no clock is moved, so the years do not pass here (only a stack that brings its own Postgres and Temporal 1.9 does that). The recording stays under retention.'
   await passYears(deps, watch, kept)
-  return proveDeletion(deps, id)
+  const { problem, output } = await proveDeletion(deps, id)
+  terminal.say(`The certificate, verified with scripts/verify-certificate.mjs:\n${output}`)
+  return problem
 }
 
 /** Drops the samples that stay, where an earlier start did not. Returns at once: they are processed while it runs. */
@@ -110,11 +113,13 @@ async function findRecording({ admin }: DemoDeps, sample: Sample): Promise<Recor
   return id === undefined || id === null ? null : admin.get<RecordingAnswer>(`/recordings/${id}`)
 }
 
-function tellKept({ terminal }: DemoDeps, kept: RecordingAnswer): void {
+async function tellKept({ home, terminal }: DemoDeps, kept: RecordingAnswer): Promise<void> {
   const sites = new Set(
     kept.copies.filter((copy) => copy.state === 'verified' && copy.role !== 'inbox').map((copy) => copy.site),
   )
-  terminal.say(`  ${kept.files.length} files, verified in ${[...sites].join(' and ')}; the source has left the inbox`)
+  const source = await stat(join(home.inboxDir, lifeSample.path)).catch(() => null)
+  const inbox = source === null ? 'the source has left the inbox' : 'the source is still in the inbox'
+  terminal.say(`  ${kept.files.length} files, verified in ${[...sites].join(' and ')}; ${inbox}`)
   if (kept.plan !== null)
     terminal.say(`  Kept until ${new Date(kept.plan.retainUntilMs).toISOString().slice(0, 10)}: ${kept.plan.reason}`)
 }
@@ -156,7 +161,7 @@ async function passTime(
   const watched = watchRecording(admin, watch, (now) => hasReached(now, state), terminal, limits(signal))
   const after = await Promise.race([watched, failed])
   await arrived
-  for (const mail of (await listMail(deps)).filter((name) => !mailBefore.includes(name)).sort())
+  for (const mail of (await listMail(deps)).filter((name) => !mailBefore.includes(name)))
     terminal.say(`  Mail ${await describeMail(deps, mail)}`)
   return after
 }
@@ -165,8 +170,13 @@ function asError(error: unknown): Error {
   return error instanceof Error ? error : new ReelkeepError('internal', String(error))
 }
 
+/** Oldest first. */
 async function listMail({ home }: DemoDeps): Promise<readonly string[]> {
-  return (await readdir(home.mailDir).catch(() => [])).filter((name) => name.endsWith('.eml'))
+  const names = (await readdir(home.mailDir).catch(() => [])).filter((name) => name.endsWith('.eml'))
+  const dated = await Promise.all(
+    names.map(async (name) => ({ name, writtenMs: (await stat(join(home.mailDir, name))).mtimeMs })),
+  )
+  return dated.sort((a, b) => a.writtenMs - b.writtenMs).map(({ name }) => name)
 }
 
 async function describeMail({ home }: DemoDeps, name: string): Promise<string> {
@@ -181,11 +191,10 @@ function certificateFile({ home }: DemoDeps, id: string): string {
 }
 
 /** Fetches the certificate, keeps it as a file, and has the published script verify it against this keeper's key. */
-async function proveDeletion(deps: DemoDeps, id: string): Promise<string | null> {
-  const { admin, home, terminal } = deps
+async function proveDeletion(deps: DemoDeps, id: string): Promise<{ problem: string | null; output: string }> {
+  const { admin, home } = deps
   const file = certificateFile(deps, id)
   await writeWhole(file, `${JSON.stringify(await admin.get(`/recordings/${id}/certificate`), null, 2)}\n`)
   const { exitCode, output } = await verifyCertificate(file, { keyFile: home.publicKeyFile })
-  terminal.say(`The certificate, verified with scripts/verify-certificate.mjs:\n${output}`)
-  return exitCode === 0 ? null : `its certificate does not hold (${file}).`
+  return { problem: exitCode === 0 ? null : `its certificate does not hold (${file})`, output }
 }

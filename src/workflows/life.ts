@@ -43,6 +43,8 @@ export interface Life {
   askAgainAtMs: number
   /** How often it was put up for claiming. */
   claimRound: number
+  /** True while nothing is under way: then what is held here is as fresh as the database's. */
+  resting: boolean
   /** Set while an encode runs: stops it. */
   stopEncode: (() => void) | null
   /** Notices on their way: nothing waits for them but the end of a run. */
@@ -60,6 +62,7 @@ export function beginLife(input: RecordingInput): Life {
     policy: defaultPolicy,
     askAgainAtMs: input.askAgainAtMs ?? 0,
     claimRound: input.claimRound ?? 0,
+    resting: false,
     stopEncode: null,
     telling: 0,
     parked: new Set(),
@@ -107,8 +110,8 @@ function validate(life: Life, request: CommandRequest): void {
       throw refuse('wrong_state', `Nothing here can be resolved by "${command.option}" now.`)
     return
   }
-  // Nothing was looked up yet (a run that just began): the transaction that applies the command decides alone.
-  if (life.facts === null) return
+  // While a stage is under way the last look may be old: then the transaction that applies the command decides alone.
+  if (life.facts === null || !life.resting) return
   const verdict = decideCommand(life.facts, command, actor, Date.now())
   if (!verdict.ok) throw refuse(verdict.code, verdict.message)
 }
@@ -142,9 +145,16 @@ export async function sayWaiting(life: Life, waitingFor: string, nextStep: strin
   await records.writeWaiting(refOf(life), life.waiting)
 }
 
-/** Waits until this instant, or until `over` holds. True when `over` held. */
-export async function waitUntil(atMs: number, over: () => boolean): Promise<boolean> {
-  return condition(over, Math.max(1, atMs - Date.now()))
+/** Rests until this instant (`null`: for ever), or until `over` holds. True when `over` held. */
+export async function restUntil(life: Life, atMs: number | null, over: () => boolean): Promise<boolean> {
+  life.resting = true
+  try {
+    if (atMs !== null) return await condition(over, Math.max(1, atMs - Date.now()))
+    await condition(over)
+    return true
+  } finally {
+    life.resting = false
+  }
 }
 
 /**

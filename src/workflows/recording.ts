@@ -1,8 +1,8 @@
-import { CancellationScope, condition, workflowInfo } from '@temporalio/workflow'
+import { CancellationScope, workflowInfo } from '@temporalio/workflow'
 import type { NoticeKind } from '../domain/notice.ts'
 import type { RecordingFacts } from '../domain/recording.ts'
 import { encodes, mails, records, transfers } from './activity-options.ts'
-import { attempt, beginLife, goOnInNewRun, park, refOf, refresh, sayWaiting, waitUntil } from './life.ts'
+import { attempt, beginLife, goOnInNewRun, park, refOf, refresh, restUntil, sayWaiting } from './life.ts'
 import type { Life } from './life.ts'
 import type { RecordingInput } from './messages.ts'
 
@@ -64,12 +64,12 @@ async function awaitClaim(life: Life): Promise<void> {
   for (const { kind, afterMs, saying } of steps) {
     if (afterMs > 0) {
       await sayWaiting(life, 'an owner: somebody has to claim or assign it', saying, startMs + afterMs)
-      if (await waitUntil(startMs + afterMs, left)) return
+      if (await restUntil(life, startMs + afterMs, left)) return
     }
     tell(life, kind, `claim-${round}-after-${afterMs}`)
   }
   await sayWaiting(life, 'an owner: somebody has to claim or assign it', 'its deletion is requested', startMs + expireAfterMs)
-  if (await waitUntil(startMs + expireAfterMs, left)) return
+  if (await restUntil(life, startMs + expireAfterMs, left)) return
   await records.requestByPolicy(refOf(life), 'Nobody claimed it')
 }
 
@@ -125,23 +125,23 @@ async function retain(life: Life, facts: RecordingFacts): Promise<void> {
     life.facts?.state !== 'retained' || life.facts.planHash !== facts.planHash || life.facts.holds.length !== facts.holds.length
   if (facts.holds.length > 0) {
     await sayWaiting(life, `the release of a legal hold (${facts.holds.map((hold) => hold.reason).join('; ')})`, 'nothing is deleted while it stands')
-    await condition(changed)
+    await restUntil(life, null, changed)
     return
   }
   const endsAtMs = Math.max(facts.retainUntilMs ?? Number.MAX_SAFE_INTEGER, life.askAgainAtMs)
   const reminders = (facts.plan?.actions ?? []).filter((action) => action.kind === 'remind' && action.atMs > Date.now())
   for (const reminder of reminders) {
     await sayWaiting(life, `the end of its retention: ${facts.plan?.reason ?? ''}`, 'its owner is reminded', reminder.atMs)
-    if (await waitUntil(reminder.atMs, changed)) return
+    if (await restUntil(life, reminder.atMs, changed)) return
     tell(life, 'retention_ending', `${facts.planHash?.slice(0, 12)}-${reminder.atMs}`)
   }
   await sayWaiting(life, `the end of its retention: ${facts.plan?.reason ?? ''}`, 'its deletion is requested', endsAtMs)
-  if (await waitUntil(endsAtMs, changed)) return
+  if (await restUntil(life, endsAtMs, changed)) return
   await refresh(life)
   await records.requestByPolicy(refOf(life), facts.plan?.reason ?? 'Retention ended')
   const now = await refresh(life)
   // The timer is a hint, the database's clock decides: where it says not yet, ask again in a minute.
-  if (now?.state === 'retained') await waitUntil(Date.now() + 60_000, changed)
+  if (now?.state === 'retained') await restUntil(life, Date.now() + 60_000, changed)
 }
 
 /** Waits for the approvals; asks again as often as the policy says. */
@@ -152,7 +152,7 @@ async function awaitApproval(life: Life, facts: RecordingFacts): Promise<void> {
     tell(life, 'approval_wanted', `${facts.disposition?.id ?? ''}-${round}`)
     const againAtMs = Date.now() + remindEveryMs
     await sayWaiting(life, `${approvals} approval(s) of its deletion: ${facts.disposition?.reason ?? ''}`, 'the approvers are asked again', againAtMs)
-    await waitUntil(againAtMs, decided)
+    await restUntil(life, againAtMs, decided)
   }
   if (life.facts?.state === 'retained') life.askAgainAtMs = Date.now() + remindEveryMs
 }
@@ -162,13 +162,13 @@ async function awaitUndo(life: Life, facts: RecordingFacts): Promise<void> {
   const left = () => life.facts?.state !== 'trashed' && life.facts?.state !== 'approved'
   const untilMs = facts.disposition?.undoUntilMs ?? Date.now()
   await sayWaiting(life, 'the end of the undo window', 'every copy is purged', untilMs)
-  if (await waitUntil(untilMs, left)) {
+  if (await restUntil(life, untilMs, left)) {
     life.askAgainAtMs = Date.now() + life.policy.disposition.remindEveryMs
     return
   }
   await refresh(life)
   const verdict = await records.beginPurge(refOf(life))
-  if (!verdict.ok && verdict.code === 'retention_not_ended') await waitUntil(Date.now() + 1000, left)
+  if (!verdict.ok && verdict.code === 'retention_not_ended') await restUntil(life, Date.now() + 1000, left)
 }
 
 /** Removes every copy, then the source if it is still there, then signs what was removed. Nothing can stop it half-way for good. */

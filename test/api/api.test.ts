@@ -472,6 +472,22 @@ describe('an Idempotency-Key', () => {
     expect(last?.request.requestId).toBe(before?.request.requestId)
   })
 
+  it('of a process that died is free after a minute, not before', async () => {
+    const path = `/api/v1/recordings/${await stage.addRecording(stage.a)}/hold`
+    const options = { json: { reason: 'x' }, headers: { 'Idempotency-Key': randomUUID() } }
+    await stage.request(path, options)
+    const age = (seconds: number) =>
+      stage.owner.query(
+        `update idempotency_keys set status = null, body = null, created_at = now() - $2 * interval '1 second' where key = $1`,
+        [options.headers['Idempotency-Key'], seconds],
+      )
+    await age(50)
+    await expectProblem(stage.request(path, options), 409, 'idempotency_in_progress')
+    await age(70)
+    const again = await stage.request(path, options)
+    expect([again.status, again.headers.get('idempotency-replayed')]).toEqual([200, null])
+  })
+
   it('a refusal is stored too', async () => {
     const id = await stage.addRecording(stage.a)
     const options = { method: 'POST', headers: { 'Idempotency-Key': randomUUID() } }

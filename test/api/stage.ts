@@ -75,6 +75,7 @@ export interface TestAccount {
   readonly adminKeyId: string
 }
 
+/** The API on a real database and a real local store, with two accounts. */
 export interface Stage {
   readonly app: OpenAPIHono<AppEnv>
   readonly db: Database
@@ -96,6 +97,7 @@ export interface TestResponse extends Response {
   json(): Promise<any>
 }
 
+/** A request as the administrator of account A, unless it says otherwise. */
 export interface RequestOptions {
   key?: string | null
   method?: string
@@ -114,8 +116,10 @@ interface NewFile {
   bytes: Buffer
 }
 
+/** Where people reach the console. */
 export const baseUrl = 'http://127.0.0.1:8700'
 
+/** Sets everything up; close it afterwards. */
 export async function openStage(): Promise<Stage> {
   const database = await freshDatabase()
   const db = openDatabase(database.appUrl)

@@ -75,7 +75,7 @@ describe('a certificate that holds', () => {
   })
   test('is accepted with its keeper pinned, whatever the order of its keys', async () => {
     const { payload: statement, ...rest } = certify(payload)
-    const reversed = Object.fromEntries(Object.entries(statement).reverse())
+    const reversed = Object.fromEntries(Object.entries(statement).toReversed())
     const { code, out } = await run({ ...rest, payload: reversed }, '--key', join(folder, 'keeper.pem'))
     expect(out).toContain('the expected key')
     expect(code).toBe(0)
@@ -83,7 +83,7 @@ describe('a certificate that holds', () => {
 })
 
 const good = certify(payload)
-const copy = payload.copies[0]!
+const copy = Object.assign({}, payload.copies[0])
 test.each<[string, unknown, RegExp]>([
   ['another title', { ...good, payload: { ...payload, title: 'Another' } }, /signature does not match/],
   ['a copy left out', { ...good, payload: { ...payload, copies: [copy] } }, /signature does not match/],

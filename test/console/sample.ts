@@ -12,7 +12,7 @@ import type { CommandRequest } from '../../src/domain/commands.ts'
 import { planEncode } from '../../src/domain/encode.ts'
 import type { MediaFacts } from '../../src/domain/encode.ts'
 import { planRetention, planText } from '../../src/domain/plan.ts'
-import type { Role } from '../../src/domain/permissions.ts'
+import type { Role, Scope } from '../../src/domain/permissions.ts'
 import { defaultPolicy } from '../../src/domain/policy.ts'
 import type { Assignment, ProblemOption, RecordingState } from '../../src/domain/recording.ts'
 import { freshDatabase } from '../setup/database.ts'
@@ -105,31 +105,37 @@ function fakePipeline(asked: Asked): Pipeline {
 
 export async function addAccount(db: Database, name: string): Promise<SampleAccount> {
   const id = await ensureAccount(db, { name, policy: defaultPolicy })
-  const keys: Record<string, string> = {}
-  const made = await db.asAccount(id, async (tx) => {
-    const people: Record<string, string> = {}
-    for (const [who, person] of Object.entries(cast)) {
-      const personId = await ensurePerson(tx, { ...person, email: `${who}@example.edu` })
-      people[who] = personId
-      keys[who] = makeKey()
-      await ensureKey(tx, {
-        personId,
-        label: 'test',
-        keySha256: hashSecret(keys[who]),
-        scopes: who === 'vera' ? ['read'] : who === 'ada' ? ['read', 'write', 'admin'] : ['read', 'write'],
-      })
-    }
+  const places = await db.asAccount(id, async (tx) => {
     const store = (name: string, site: string, role: 'inbox' | 'primary' | 'backup') =>
-      ensureStore(tx, { name, site, role, url: `local:///tmp/${name}` })
+      ensureStore(tx, { name, site, role, url: `file:///tmp/${name}` })
     const inboxId = await store('lecture-inbox', 'campus', 'inbox')
     const primaryId = await store('campus-store', 'campus', 'primary')
     const backupId = await store('second-site', 'riverside', 'backup')
-    const recorderId = await addRecorder(tx, inboxId, 'Lecture hall 1', 'claim')
-    return { people: people as SampleAccount['people'], inboxId, primaryId, backupId, recorderId }
+    return { inboxId, primaryId, backupId, recorderId: await addRecorder(tx, inboxId, 'Lecture hall 1', 'claim') }
   })
-  const cookies: Record<string, string> = {}
-  for (const [who, key] of Object.entries(keys)) cookies[who] = `${sessionCookie}=${(await signIn(db, key))!.token}`
-  return { id, ...made, cookies: cookies as SampleAccount['cookies'], adaKey: keys['ada']! }
+  const ada = await addPerson(db, id, 'ada', ['read', 'write', 'admin'])
+  const max = await addPerson(db, id, 'max', ['read', 'write'])
+  const olga = await addPerson(db, id, 'olga', ['read', 'write'])
+  const vera = await addPerson(db, id, 'vera', ['read'])
+  return {
+    id,
+    ...places,
+    people: { ada: ada.id, max: max.id, olga: olga.id, vera: vera.id },
+    cookies: { ada: ada.cookie, max: max.cookie, olga: olga.cookie, vera: vera.cookie },
+    adaKey: ada.key,
+  }
+}
+
+async function addPerson(db: Database, accountId: string, who: keyof typeof cast, scopes: readonly Scope[]) {
+  const key = makeKey()
+  const id = await db.asAccount(accountId, async (tx) => {
+    const personId = await ensurePerson(tx, { ...cast[who], email: `${who}@example.edu` })
+    await ensureKey(tx, { personId, label: 'test', keySha256: hashSecret(key), scopes })
+    return personId
+  })
+  const session = await signIn(db, key)
+  if (session === null) throw new Error(`${who} cannot sign in`)
+  return { id, key, cookie: `${sessionCookie}=${session.token}` }
 }
 
 export async function addRecorder(

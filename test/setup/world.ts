@@ -3,8 +3,9 @@ import { copyFile, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { Connection } from '@temporalio/client'
+import { Client, Connection } from '@temporalio/client'
 import { msToTs } from '@temporalio/common/lib/time.js'
+import { historyToJSON } from '@temporalio/common/lib/proto-utils.js'
 import { temporal } from '@temporalio/proto'
 import { bundleWorkflowCode, DefaultLogger, Runtime } from '@temporalio/worker'
 import { inject } from 'vitest'
@@ -62,7 +63,14 @@ export function bundleWorkflows(): Promise<{ code: string }> {
 }
 
 /** Starts a world. */
-export async function startWorld(options: { policy?: Policy; env?: NodeJS.ProcessEnv } = {}): Promise<World> {
+export async function startWorld(
+  options: {
+    policy?: Policy
+    env?: NodeJS.ProcessEnv
+    /** Store URLs instead of the folders below `home`. */
+    urls?: Partial<Record<'inbox' | 'primary' | 'backup', string>>
+  } = {},
+): Promise<World> {
   installQuietRuntime()
   const database = await freshDatabase()
   const home = await mkdtemp(join(tmpdir(), 'reelkeep-world-'))
@@ -95,9 +103,9 @@ export async function startWorld(options: { policy?: Policy; env?: NodeJS.Proces
     return {
       people: { ada: await person('Ada', ['admin']), ben: await person('Ben', ['manager', 'operator']), una: await person('Una', ['user']) },
       stores: {
-        inbox: await ensureStore(tx, { name: 'inbox', site: 'a', role: 'inbox', url: `local:${join(home, 'inbox')}` }),
-        primary: await ensureStore(tx, { name: 'primary', site: 'a', role: 'primary', url: `local:${join(home, 'primary')}` }),
-        backup: await ensureStore(tx, { name: 'backup', site: 'b', role: 'backup', url: `local:${join(home, 'backup')}` }),
+        inbox: await ensureStore(tx, { name: 'inbox', site: 'a', role: 'inbox', url: options.urls?.inbox ?? `local:${join(home, 'inbox')}` }),
+        primary: await ensureStore(tx, { name: 'primary', site: 'a', role: 'primary', url: options.urls?.primary ?? `local:${join(home, 'primary')}` }),
+        backup: await ensureStore(tx, { name: 'backup', site: 'b', role: 'backup', url: options.urls?.backup ?? `local:${join(home, 'backup')}` }),
       },
     }
   })
@@ -145,6 +153,22 @@ export async function startWorld(options: { policy?: Policy; env?: NodeJS.Proces
     },
   }
   return world
+}
+
+/** Writes a life's history down, for replays by later versions. Paths of this machine are left out. */
+export async function saveHistory(world: World, recordingId: string, name: string): Promise<void> {
+  const connection = await Connection.connect({ address: world.config.temporal.address })
+  const client = new Client({ connection, namespace: world.config.temporal.namespace })
+  const root = new URL('../../', import.meta.url).pathname
+  const id = `rec/${recordingId}`
+  const last = await client.workflow.getHandle(id).fetchHistory()
+  const firstRunId = last.events?.[0]?.workflowExecutionStartedEventAttributes?.firstExecutionRunId ?? ''
+  const first = await client.workflow.getHandle(id, firstRunId).fetchHistory()
+  for (const [part, history] of [['begin', first], ['end', last]] as const) {
+    const text = historyToJSON(history).replaceAll(root, '/').replaceAll(world.home, '/home')
+    await writeFile(new URL(`../workflows/histories/${name}-${part}.json`, import.meta.url), `${text}\n`)
+  }
+  await connection.close()
 }
 
 async function waitFor(world: World, path: string, wanted: (recording: RecordingDetail) => boolean, forMs: number) {

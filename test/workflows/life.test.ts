@@ -7,7 +7,7 @@ import { ensureStore } from '../../src/db/accounts.ts'
 import type { Schema } from '../../src/db/schema.ts'
 import { generateSmall } from '../../src/dev/sample.ts'
 import { msPer } from '../../src/domain/units.ts'
-import { startWorld } from '../setup/world.ts'
+import { saveHistory, startWorld } from '../setup/world.ts'
 import type { World } from '../setup/world.ts'
 
 let world: World
@@ -19,6 +19,12 @@ beforeAll(async () => {
   await world.addRecorder({ name: 'room', assignment: 'claim' })
 })
 afterAll(() => world?.stop())
+
+/** `SAVE_HISTORIES=v2 npm test -- test/workflows/life.test.ts` keeps the runs of this version for `replay.test.ts`. */
+async function keepHistory(recordingId: string, name: string): Promise<void> {
+  const version = process.env['SAVE_HISTORIES']
+  if (version !== undefined) await saveHistory(world, recordingId, `${name}-${version}`)
+}
 
 async function sample(): Promise<string> {
   seed += 1
@@ -49,6 +55,7 @@ test('a recording lives its whole life: years pass, a second person approves, ev
   const gone = await world.until('hall/2026/lecture.MP4', (recording) => recording.state === 'purged')
   expect(gone.copies.every((copy) => copy.state === 'purged')).toBe(true)
   expect(gone.certificate).toMatchObject({ payload: { approvedBy: ['Ben'], requestedBy: 'policy' } })
+  await keepHistory(kept.id, 'whole-life')
   const prefix = `${world.accountId}/${kept.id}`
   expect([...(await bytesLeft(`primary/${prefix}`)), ...(await bytesLeft(`backup/${prefix}`))]).toEqual([])
 })
@@ -68,6 +75,7 @@ test.concurrent('a manager is told, reminded, then administrators are; unclaimed
     ['notice.claim_reminder', 'Ben'],
     ['notice.claim_escalation', 'Ada'],
   ])
+  await keepHistory(waiting.id, 'unclaimed')
   await world.give(waiting.id, world.people.ben, { kind: 'rejectDeletion', reason: 'It is needed' })
   expect(await world.detail(waiting.id)).toMatchObject({ state: 'awaiting_claim', facts: { plan: null } })
   await world.give(waiting.id, world.people.ben, { kind: 'assign', ownerId: world.people.una.personId, title: 'Named' })
@@ -150,6 +158,7 @@ test('a store that is away parks the recording with reason and next retry; a per
     await world.give(parked.id, world.people.ben, { kind: 'resolve', option: 'retry' })
     const kept = await world.until('away/x.mp4', (recording) => recording.state === 'retained')
     expect(kept.problem).toBeNull()
+    await keepHistory(kept.id, 'parked')
   } finally {
     await world.db.asAccount(world.accountId, (tx) => tx.updateTable('stores').set({ role: 'inbox' }).where('id', '=', backup).execute())
   }

@@ -29,12 +29,12 @@ export function certificateUrl(recordingId: string): string {
   return `/api/v1/recordings/${encodeURIComponent(recordingId)}/certificate`
 }
 
-/** The page to come back to: only paths of this site, and never the sign-in page itself. */
+/** The page to come back to: only paths of this site, and never the sign-in page itself. Read the way browsers read it. */
 export function safeReturn(path: string | undefined): string {
-  if (path === undefined || !/^\/(?![/\\])[^\\\s]*$/.test(path) || /^\/sign-(in|out)\b/.test(path)) return '/'
-  // A browser drops tabs and newlines while it reads an address; what is left must still be on this site.
-  const base = 'http://reelkeep.invalid'
-  if (!URL.canParse(path, base)) return '/'
-  const url = new URL(path, base)
-  return url.origin === base && !url.pathname.startsWith('//') ? `${url.pathname}${url.search}${url.hash}` : '/'
+  const site = 'http://reelkeep.invalid'
+  if (path === undefined || !URL.canParse(path, site)) return '/'
+  const url = new URL(path, site)
+  // "/.//elsewhere" is of this site, but its path alone would be another one.
+  const elsewhere = false || url.pathname.startsWith('//')
+  return elsewhere || /^\/sign-(in|out)\b/.test(url.pathname) ? '/' : `${url.pathname}${url.search}${url.hash}`
 }

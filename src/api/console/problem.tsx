@@ -5,7 +5,11 @@ import { PostForm } from './elements.tsx'
 import { commandUrl } from './links.ts'
 import { optionLabels } from './wording.ts'
 
-const looks: Readonly<Partial<Record<ProblemOption, 'danger' | 'quiet'>>> = { skip: 'quiet', replace: 'quiet', give_up: 'danger' }
+const looks: Readonly<Partial<Record<ProblemOption, 'danger' | 'quiet'>>> = {
+  skip: 'quiet',
+  replace: 'quiet',
+  give_up: 'danger',
+}
 
 /** Retry, skip, replace, give up: whatever this problem offers, where this person may decide. */
 export function ProblemButtons({
@@ -29,11 +33,7 @@ export function ProblemButtons({
             <input type="hidden" name="kind" value="resolve" />
             <input type="hidden" name="option" value={option} />
             <input type="hidden" name="back" value={back} />
-            <button
-              class={looks[option]}
-              disabled={!verdict.ok}
-              title={verdict.ok ? undefined : verdict.message}
-            >
+            <button class={looks[option]} disabled={!verdict.ok} title={verdict.ok ? undefined : verdict.message}>
               {optionLabels[option]}
             </button>
           </PostForm>

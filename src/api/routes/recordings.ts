@@ -54,6 +54,12 @@ const readRoute = createRoute({
   responses: { 200: json(recordingDetailSchema, 'The recording; its ETag is its version'), ...problems },
 })
 
+const descriptionSchema = z.strictObject({
+  title: textSchema(300).optional(),
+  description: textSchema(10_000, 0).optional(),
+  tags: z.array(textSchema(60)).max(50).optional(),
+})
+
 const describeRoute = createRoute({
   method: 'patch',
   path: '/recordings/{id}',
@@ -63,16 +69,14 @@ const describeRoute = createRoute({
   request: {
     params: idParams,
     headers: z.object({ 'if-match': z.string().optional().openapi({ description: 'The ETag you read; required' }) }),
-    body: body(
-      z.strictObject({
-        title: textSchema(300).optional(),
-        description: textSchema(10_000, 0).optional(),
-        tags: z.array(textSchema(60)).max(50).optional(),
-      }),
-    ),
+    body: body(descriptionSchema),
   },
   responses: { 200: json(recordingDetailSchema, 'As it is now'), ...problems },
 })
+
+const certificateShape = z
+  .looseObject({ payload: z.looseObject({}), signature: z.string(), keyId: z.string(), publicKey: z.string() })
+  .openapi('Certificate')
 
 const certificateRoute = createRoute({
   method: 'get',
@@ -82,12 +86,7 @@ const certificateRoute = createRoute({
   summary: 'The signed proof that a recording was deleted; check it with /verify.mjs',
   request: { params: idParams },
   responses: {
-    200: json(
-      z
-        .looseObject({ payload: z.looseObject({}), signature: z.string(), keyId: z.string(), publicKey: z.string() })
-        .openapi('Certificate'),
-      'Exactly as it was signed',
-    ),
+    200: json(certificateShape, 'Exactly as it was signed'),
     ...problems,
   },
 })
@@ -122,30 +121,7 @@ export function recordingRoutes(deps: ApiDeps) {
       const actor = c.get('actor')
       const { id } = c.req.valid('param')
       const version = readIfMatch(c.req.valid('header')['if-match'])
-      const { title, description, tags } = c.req.valid('json')
-      const change = {
-        ...(title === undefined ? {} : { title }),
-        ...(description === undefined ? {} : { description }),
-        ...(tags === undefined ? {} : { tags: [...new Set(tags)] }),
-      }
-      const outcome = await deps.db.asAccount(
-        actor.accountId,
-        async (tx) => {
-          const facts = await findFacts(tx, id)
-          if (facts === null) return 'missing'
-          requireDescriber(facts, actor)
-          const result = await describeRecording(tx, id, change, version)
-          if (result === 'ok') await insertAudit(tx, 'recording.described', change, id)
-          return result
-        },
-        { actor: actor.name },
-      )
-      if (outcome === 'missing') throw notFound('No recording')
-      if (outcome === 'stale')
-        throw new ReelkeepError(
-          'precondition_failed',
-          'The recording changed since you read it: read it again, then send your change with its new ETag.',
-        )
+      await describe(deps, actor, { id, version, said: c.req.valid('json') })
       const recording = await getRecording(deps, actor, id)
       c.header('ETag', etagOf(recording))
       return c.json(viewDetail(recording), 200)
@@ -159,12 +135,37 @@ export function recordingRoutes(deps: ApiDeps) {
     })
 }
 
-const certificateShape = z.looseObject({
-  payload: z.looseObject({}),
-  signature: z.string(),
-  keyId: z.string(),
-  publicKey: z.string(),
-})
+/** @throws not_found, forbidden, precondition_failed */
+async function describe(
+  deps: Pick<ApiDeps, 'db'>,
+  actor: Actor,
+  change: { readonly id: string; readonly version: number; readonly said: z.infer<typeof descriptionSchema> },
+): Promise<void> {
+  const { title, description, tags } = change.said
+  const fields = {
+    ...(title === undefined ? {} : { title }),
+    ...(description === undefined ? {} : { description }),
+    ...(tags === undefined ? {} : { tags: [...new Set(tags)] }),
+  }
+  const outcome = await deps.db.asAccount(
+    actor.accountId,
+    async (tx) => {
+      const facts = await findFacts(tx, change.id)
+      if (facts === null) return 'missing'
+      requireDescriber(facts, actor)
+      const result = await describeRecording(tx, change.id, fields, change.version)
+      if (result === 'ok') await insertAudit(tx, 'recording.described', fields, change.id)
+      return result
+    },
+    { actor: actor.name },
+  )
+  if (outcome === 'missing') throw notFound('No recording')
+  if (outcome === 'stale')
+    throw new ReelkeepError(
+      'precondition_failed',
+      'The recording changed since you read it: read it again, then send your change with its new ETag.',
+    )
+}
 
 /** One recording of the actor's account. @throws not_found */
 export async function getRecording(deps: Pick<ApiDeps, 'db'>, actor: Actor, id: string): Promise<RecordingDetail> {

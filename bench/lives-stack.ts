@@ -1,0 +1,151 @@
+import { readFile, rename, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { sql } from 'kysely'
+import { openDatabase } from '../src/db/connect.ts'
+import type { Database } from '../src/db/connect.ts'
+import { findDatabaseUrls } from '../src/dev/database-urls.ts'
+import { demoDirectories } from '../src/dev/first-account.ts'
+import { findHome } from '../src/dev/home.ts'
+import type { Home } from '../src/dev/home.ts'
+import { findService } from '../src/dev/processes.ts'
+import { generateSmall } from '../src/dev/sample.ts'
+import { startStack } from '../src/dev/stack.ts'
+import { msPer } from '../src/domain/units.ts'
+import type { BenchContext } from './context.ts'
+
+/** When one recording reached what; `null` where it did not yet. Milliseconds of the machine's clock. */
+export interface Milestones {
+  readonly completeAtMs: number | null
+  readonly acceptedAtMs: number | null
+  readonly retainedAtMs: number | null
+}
+
+/** A whole product of the benchmark's own, and the ways to feed and watch it. */
+export interface LivesStack {
+  /** Writes a recording that no other equals, under the uploader's temporary name. */
+  upload(name: string): Promise<void>
+  /** Gives it its final name and returns when. */
+  finish(name: string): Promise<number>
+  milestones(names: readonly string[]): Promise<ReadonlyMap<string, Milestones>>
+  /** Waits until all of them are retained. Throws with what is known when none gets there for two minutes. */
+  untilRetained(names: readonly string[], onLook?: (retained: number) => Promise<void>): Promise<void>
+  /** Sizes on disk, in bytes. */
+  measureBytes(): Promise<{ readonly temporal: number; readonly postgres: number }>
+  /** The worker's resident memory, in bytes; its ffmpeg processes do not count. */
+  workerBytes(): Promise<number>
+  /** One of the recordings, to be handled without the product. */
+  readonly sample: string
+}
+
+const stuckAfterMs = 2 * msPer.minute
+/** Settings of this shell that would lead the stack to servers that are not its own. */
+const foreignSettings = ['DATABASE_URL', 'DATABASE_OWNER_URL', 'TEMPORAL_ADDRESS', 'TEMPORAL_NAMESPACE', 'BASE_URL']
+
+/** Starts servers, API and worker as `npm start` does; all of it stops at the end of the run. */
+export async function startLivesStack(context: BenchContext): Promise<LivesStack> {
+  const own = Object.entries(process.env).filter(([name]) => !foreignSettings.includes(name))
+  const env = { ...Object.fromEntries(own), REELKEEP_HOME: join(context.folder, 'stack'), LOG_LEVEL: 'warn' }
+  const home = findHome(env)
+  const say = (line: string) => context.say(`  ${line}`)
+  const stack = await startStack({ home, env, demo: true, port: 0, say })
+  context.onEnd(() => stack.stop())
+  const db = openDatabase((await findDatabaseUrls(env, home)).appUrl, { maxConnections: 2 })
+  context.onEnd(() => db.close())
+  const sample = join(context.folder, 'life.mp4')
+  await generateSmall(sample, { ffmpegPath: context.ffmpeg.ffmpegPath, seed: 1, codec: 'h264-aac' })
+  const bytes = await readFile(sample)
+  const inbox = join(home.inboxDir, demoDirectories.hallA)
+  const milestones = (names: readonly string[]) => readMilestones(db, stack.accountId, names)
+  return {
+    sample,
+    upload: (name) => writeFile(join(inbox, `${name}.mp4.part`), Buffer.concat([bytes, freeBox(name)])),
+    async finish(name) {
+      await rename(join(inbox, `${name}.mp4.part`), join(inbox, `${name}.mp4`))
+      return Date.now()
+    },
+    milestones,
+    untilRetained: (names, onLook) => waitForAll(context, milestones, names, onLook),
+    measureBytes: () => measureBytes(db, home),
+    workerBytes: () => measureWorker(home),
+  }
+}
+
+/** A box that players skip: the same recording in other bytes. */
+function freeBox(text: string): Buffer {
+  const box = Buffer.concat([Buffer.alloc(4), Buffer.from('free'), Buffer.from(text)])
+  box.writeUInt32BE(box.length)
+  return box
+}
+
+async function readMilestones(db: Database, accountId: string, names: readonly string[]) {
+  const paths = names.map((name) => `${demoDirectories.hallA}/${name}.mp4`)
+  const rows = await db.asAccount(accountId, (tx) =>
+    tx
+      .selectFrom('deposits as d')
+      .select(['d.path', 'd.complete_at'])
+      .select((eb) =>
+        (['accepted', 'retained'] as const).map((state) =>
+          eb
+            .selectFrom('audit_events as e')
+            .select((inner) => inner.fn.min('e.at').as('at'))
+            .whereRef('e.recording_id', '=', 'd.id')
+            .where('e.action', '=', `recording.${state}`)
+            .as(state),
+        ),
+      )
+      .where(sql<boolean>`d.path = any(${paths})`)
+      .execute(),
+  )
+  const ms = (at: Date | null) => at?.getTime() ?? null
+  return new Map<string, Milestones>(
+    rows.map((row) => [
+      row.path.slice(demoDirectories.hallA.length + 1, -'.mp4'.length),
+      { completeAtMs: ms(row.complete_at), acceptedAtMs: ms(row.accepted), retainedAtMs: ms(row.retained) },
+    ]),
+  )
+}
+
+async function waitForAll(
+  { signal }: BenchContext,
+  milestones: LivesStack['milestones'],
+  names: readonly string[],
+  onLook: (retained: number) => Promise<void> = async () => undefined,
+): Promise<void> {
+  let [best, bestAtMs] = [0, Date.now()]
+  for (;;) {
+    const found = [...(await milestones(names)).values()]
+    const retained = found.filter(({ retainedAtMs }) => retainedAtMs !== null).length
+    await onLook(retained)
+    if (retained === names.length) return
+    if (retained > best) [best, bestAtMs] = [retained, Date.now()]
+    if (Date.now() - bestAtMs > stuckAfterMs) {
+      const accepted = found.filter(({ acceptedAtMs }) => acceptedAtMs !== null).length
+      throw new Error(
+        `Only ${retained} of ${names.length} recordings are retained (${found.length} seen, ${accepted} accepted) and no other for two minutes.`,
+      )
+    }
+    await pause(names.length > 1 ? msPer.second : 50, undefined, { signal })
+  }
+}
+
+async function measureBytes(db: Database, home: Home) {
+  const sizes = await Promise.all(
+    ['', '-wal'].map((end) =>
+      stat(home.temporalDb + end).then(
+        (found) => found.size,
+        () => 0,
+      ),
+    ),
+  )
+  const result = await db.throughDoor('', (tx) =>
+    sql<{ size: string }>`select pg_database_size(current_database()) as size`.execute(tx),
+  )
+  return { temporal: sizes.reduce((sum, size) => sum + size, 0), postgres: Number(result.rows[0]?.size) }
+}
+
+async function measureWorker(home: Home): Promise<number> {
+  const worker = await findService(home.runDir, 'worker')
+  const status = await readFile(`/proc/${worker?.pid}/status`, 'utf8').catch(() => '')
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? Number.NaN) * 1024
+}
