@@ -22,7 +22,11 @@ export const settings = [
   { name: 'API_PORT', meaning: 'port of API and console', fallback: '8700' },
   { name: 'BASE_URL', meaning: 'where people reach the console; used in links', fallback: '' },
   { name: 'TEMPORAL_UI_URL', meaning: 'where operators reach the Temporal UI; used in links', fallback: '' },
-  { name: 'SCRATCH_DIR', meaning: 'fast local disk for work in progress', fallback: join(tmpdir(), 'reelkeep-scratch') },
+  {
+    name: 'SCRATCH_DIR',
+    meaning: 'fast local disk for work in progress',
+    fallback: join(tmpdir(), 'reelkeep-scratch'),
+  },
   { name: 'SECRETS_DIR', meaning: 'directory with one file per secret that store URLs name', fallback: '' },
   { name: 'SIGNING_KEY_FILE', meaning: 'Ed25519 private key (PEM) that signs certificates', fallback: null },
   { name: 'SMTP_URL', meaning: 'mail server, e.g. smtp://user:pass@host:587', fallback: '', secret: true },
@@ -49,10 +53,14 @@ export interface Config {
   readonly mail: { readonly smtpUrl: string | null; readonly directory: string | null; readonly from: string }
   readonly ffmpegPath: string
   readonly ffprobePath: string
-  readonly worker: { readonly roles: readonly ('life' | 'encode')[]; readonly encodeSlots: number; readonly metricsPort: number }
+  readonly worker: {
+    readonly roles: readonly ('life' | 'encode')[]
+    readonly encodeSlots: number
+    readonly metricsPort: number
+  }
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error'
   /** The secret a store URL names: `REELKEEP_SECRET_<NAME>` or the file of that name in SECRETS_DIR. @throws store_misconfigured */
-  resolveSecret(name: string): string
+  readonly resolveSecret: (name: string) => string
 }
 
 /** Reads the settings; every problem is named in one error. @throws invalid_config */
@@ -61,25 +69,38 @@ export function loadConfig(env: NodeJS.ProcessEnv = process.env): Config {
   const read = (name: SettingName): string => {
     const setting: Setting | undefined = settings.find((candidate) => candidate.name === name)
     const value = env[name] ?? setting?.fallback ?? null
-    if (value === null || (value === '' && setting?.fallback === null)) problems.push(`${name} is not set (${setting?.meaning})`)
+    if (value === null || (value === '' && setting?.fallback === null))
+      problems.push(`${name} is not set (${setting?.meaning})`)
     return value ?? ''
   }
   const optional = (name: SettingName) => (read(name) === '' ? null : read(name))
   const whole = (name: SettingName, low: number, high: number): number => {
     const number = Number(read(name))
-    if (!Number.isInteger(number) || number < low || number > high) problems.push(`${name} must be a whole number from ${low} to ${high}`)
+    if (!Number.isInteger(number) || number < low || number > high)
+      problems.push(`${name} must be a whole number from ${low} to ${high}`)
     return number
   }
   const level = read('LOG_LEVEL')
   if (!isLevel(level)) problems.push('LOG_LEVEL must be trace, debug, info, warn or error')
-  const roles = read('WORKER_ROLES').split(',').map((role) => role.trim())
-  if (!roles.every((role) => role === 'life' || role === 'encode')) problems.push('WORKER_ROLES must name life, encode, or both')
+  const roles = read('WORKER_ROLES')
+    .split(',')
+    .map((role) => role.trim())
+  if (!roles.every((role) => role === 'life' || role === 'encode'))
+    problems.push('WORKER_ROLES must name life, encode, or both')
   const port = whole('API_PORT', 0, 65_535)
   const config: Config = {
     databaseUrl: read('DATABASE_URL'),
     databaseOwnerUrl: optional('DATABASE_OWNER_URL'),
-    temporal: { address: read('TEMPORAL_ADDRESS'), namespace: read('TEMPORAL_NAMESPACE'), uiUrl: optional('TEMPORAL_UI_URL') },
-    api: { host: read('API_HOST'), port, baseUrl: (optional('BASE_URL') ?? `http://${read('API_HOST')}:${port}`).replace(/\/+$/, '') },
+    temporal: {
+      address: read('TEMPORAL_ADDRESS'),
+      namespace: read('TEMPORAL_NAMESPACE'),
+      uiUrl: optional('TEMPORAL_UI_URL'),
+    },
+    api: {
+      host: read('API_HOST'),
+      port,
+      baseUrl: (optional('BASE_URL') ?? `http://${read('API_HOST')}:${port}`).replace(/\/+$/, ''),
+    },
     scratchDir: resolve(read('SCRATCH_DIR')),
     signingKeyFile: read('SIGNING_KEY_FILE'),
     mail: { smtpUrl: optional('SMTP_URL'), directory: optional('MAIL_DIR'), from: read('MAIL_FROM') },
@@ -104,7 +125,10 @@ function isLevel(text: string): text is Config['logLevel'] {
 function secretsFrom(env: NodeJS.ProcessEnv, directory: string | null): (name: string) => string {
   return (name) => {
     if (!/^[A-Za-z0-9_-]{1,100}$/.test(name))
-      throw new ReelkeepError('store_misconfigured', `"${name}" cannot be a secret's name: use letters, digits, _ and -.`)
+      throw new ReelkeepError(
+        'store_misconfigured',
+        `"${name}" cannot be a secret's name: use letters, digits, _ and -.`,
+      )
     const value = env[`REELKEEP_SECRET_${name}`]
     if (value !== undefined) return value
     try {

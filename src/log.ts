@@ -6,6 +6,9 @@ export function createLogger(level: string, name: string): Logger {
   return pino({
     level,
     name,
-    redact: { paths: ['*.password', '*.secret', '*.key', '*.token', '*.authorization', '*.cookie', 'url'], censor: '[removed]' },
+    redact: {
+      paths: ['*.password', '*.secret', '*.key', '*.token', '*.authorization', '*.cookie', 'url'],
+      censor: '[removed]',
+    },
   })
 }

@@ -11,7 +11,13 @@ async function loadMigrations(): Promise<Record<string, Migration>> {
   const migrations: Record<string, Migration> = {}
   for (const name of names) {
     const text = await readFile(new URL(name, folder), 'utf8')
-    migrations[name.replace(/\.sql$/, '')] = { up: (db) => sql.raw(text).execute(db).then(() => undefined) }
+    migrations[name.replace(/\.sql$/, '')] = {
+      up: (db) =>
+        sql
+          .raw(text)
+          .execute(db)
+          .then(() => undefined),
+    }
   }
   return migrations
 }
@@ -24,15 +30,21 @@ async function loadMigrations(): Promise<Record<string, Migration>> {
  */
 export async function migrateUp(ownerUrl: string, options: { fastForward?: boolean } = {}): Promise<readonly string[]> {
   const db = new Kysely<{ system: { fast_forward: boolean } }>({
-    dialect: new PostgresDialect({ pool: new Pool({ connectionString: ownerUrl, max: 2, connectionTimeoutMillis: 5000 }) }),
+    dialect: new PostgresDialect({
+      pool: new Pool({ connectionString: ownerUrl, max: 2, connectionTimeoutMillis: 5000 }),
+    }),
   })
   try {
     const migrator = new Migrator({ db, provider: { getMigrations: loadMigrations } })
     const { error, results } = await migrator.migrateToLatest()
     if (error !== undefined)
-      throw new ReelkeepError('invalid_config', `The database could not be migrated: ${describe(error)}. Nothing of that migration was kept.`, {
-        cause: error,
-      })
+      throw new ReelkeepError(
+        'invalid_config',
+        `The database could not be migrated: ${describe(error)}. Nothing of that migration was kept.`,
+        {
+          cause: error,
+        },
+      )
     await db
       .insertInto('system')
       .values({ fast_forward: options.fastForward ?? false })

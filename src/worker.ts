@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, realpathSync } from 'node:fs'
 import { createPrivateKey } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { hostname } from 'node:os'
@@ -9,7 +9,9 @@ import { createActivities } from './activities/index.ts'
 import { createFailureInterceptor } from './activities/failure-interceptor.ts'
 import { createSigner } from './activities/sign.ts'
 import { createStoreBook } from './activities/store-book.ts'
+import type { ActivityDeps } from './activities/deps.ts'
 import { openPipeline } from './api/pipeline.ts'
+import type { Pipeline } from './api/pipeline.ts'
 import { loadConfig } from './config.ts'
 import type { Config } from './config.ts'
 import { listAccountIds } from './db/accounts.ts'
@@ -43,17 +45,7 @@ export async function startWorkers({ config, workflowBundle }: WorkerSetup): Pro
   const stores = createStoreBook(db, config.resolveSecret)
   const pipeline = openPipeline(config.temporal)
   const notifier = createMailer({ ...config.mail, smtpUrl: config.mail.smtpUrl })
-  const activities = createActivities({
-    db,
-    stores,
-    notifier,
-    log,
-    encoder: createEncoder({ ffmpegPath: config.ffmpegPath, ffprobePath: config.ffprobePath, limits: defaultMediaLimits }),
-    scratchDir: config.scratchDir,
-    baseUrl: config.api.baseUrl,
-    startRecording: (input) => pipeline.startRecording(input),
-    sign: createSigner(createPrivateKey(readFileSync(config.signingKeyFile))),
-  })
+  const activities = createActivities(chooseDeps(config, { db, stores, notifier, pipeline, log }))
   const connection = await NativeConnection.connect({ address: config.temporal.address })
   const shared = {
     connection,
@@ -62,7 +54,11 @@ export async function startWorkers({ config, workflowBundle }: WorkerSetup): Pro
     identity: `${hostname()}:${process.pid}`,
     shutdownGraceTime: '10 seconds',
     shutdownForceTime: '30 seconds',
-    interceptors: { activity: [(context: Parameters<typeof createFailureInterceptor>[0]) => ({ inbound: createFailureInterceptor(context) })] },
+    interceptors: {
+      activity: [
+        (context: Parameters<typeof createFailureInterceptor>[0]) => ({ inbound: createFailureInterceptor(context) }),
+      ],
+    },
   } satisfies WorkerOptions | Omit<WorkerOptions, 'taskQueue'>
   const workers: Worker[] = []
   if (config.worker.roles.includes('life')) {
@@ -80,7 +76,11 @@ export async function startWorkers({ config, workflowBundle }: WorkerSetup): Pro
   }
   if (config.worker.roles.includes('encode'))
     workers.push(
-      await Worker.create({ ...shared, taskQueue: taskQueues.encode, maxConcurrentActivityTaskExecutions: config.worker.encodeSlots }),
+      await Worker.create({
+        ...shared,
+        taskQueue: taskQueues.encode,
+        maxConcurrentActivityTaskExecutions: config.worker.encodeSlots,
+      }),
     )
   const runs = workers.map((worker) => worker.run())
   log.info({ roles: config.worker.roles }, 'working')
@@ -98,10 +98,29 @@ export async function startWorkers({ config, workflowBundle }: WorkerSetup): Pro
   }
 }
 
+type Opened = Pick<ActivityDeps, 'db' | 'stores' | 'notifier' | 'log'> & { readonly pipeline: Pipeline }
+
+function chooseDeps(config: Config, { pipeline, ...opened }: Opened): ActivityDeps {
+  return {
+    ...opened,
+    encoder: createEncoder({
+      ffmpegPath: config.ffmpegPath,
+      ffprobePath: config.ffprobePath,
+      limits: defaultMediaLimits,
+    }),
+    scratchDir: config.scratchDir,
+    baseUrl: config.api.baseUrl,
+    startRecording: (input) => pipeline.startRecording(input),
+    sign: createSigner(createPrivateKey(readFileSync(config.signingKeyFile))),
+  }
+}
+
 async function ensureInboxSchedules(db: Database, config: Config): Promise<void> {
   const inboxes: { accountId: string; inboxId: string }[] = []
   for (const accountId of await listAccountIds(db)) {
-    const rows = await db.asAccount(accountId, (tx) => tx.selectFrom('stores').select('id').where('role', '=', 'inbox').execute())
+    const rows = await db.asAccount(accountId, (tx) =>
+      tx.selectFrom('stores').select('id').where('role', '=', 'inbox').execute(),
+    )
     inboxes.push(...rows.map((row) => ({ accountId, inboxId: row.id })))
   }
   await ensureSchedules(config.temporal, inboxes)
@@ -112,14 +131,17 @@ async function main(): Promise<void> {
   Runtime.install({
     telemetryOptions: {
       logging: { filter: makeTelemetryFilterString({ core: 'WARN', other: 'WARN' }), forward: {} },
-      ...(config.worker.metricsPort > 0 ? { metrics: { prometheus: { bindAddress: `127.0.0.1:${config.worker.metricsPort}` } } } : {}),
+      ...(config.worker.metricsPort > 0
+        ? { metrics: { prometheus: { bindAddress: `127.0.0.1:${config.worker.metricsPort}` } } }
+        : {}),
     },
     shutdownSignals: [],
   })
   const codePath = fileURLToPath(new URL('../workflow-bundle.js', import.meta.url))
   const workers = await startWorkers({ config, workflowBundle: { codePath } })
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => void workers.stop().then(() => process.exit(0)))
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.on(signal, () => void workers.stop().then(() => process.exit(0)))
   await workers.done
 }
 
-if (process.argv[1] !== undefined && fileURLToPath(import.meta.url) === process.argv[1]) await main()
+if (process.argv[1] !== undefined && fileURLToPath(import.meta.url) === realpathSync(process.argv[1])) await main()

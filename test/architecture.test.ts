@@ -25,7 +25,10 @@ const typeArrows: Record<string, readonly string[]> = {
   cli: ['api'],
 }
 /** Root files that set-up code may call. */
-const rootFiles: Record<string, readonly string[]> = { dev: ['migrate.ts', 'schedules.ts', 'config.ts'], cli: ['migrate.ts', 'config.ts', 'schedules.ts'] }
+const rootFiles: Record<string, readonly string[]> = {
+  dev: ['migrate.ts', 'schedules.ts', 'config.ts'],
+  cli: ['migrate.ts', 'config.ts', 'schedules.ts'],
+}
 /** One importer per vendor. */
 const vendors: Record<string, readonly RegExp[]> = {
   '@aws-sdk': [/^storage\/s3/],
@@ -64,7 +67,12 @@ function isOffence({ file, target, typeOnly }: Import): boolean {
   if (from === 'domain' && !/\.tsx?$/.test(target)) return true
   if (from === '' || !/\.tsx?$/.test(target) || target.startsWith('..')) return false
   const to = target.includes('/') ? (target.split('/')[0] ?? '') : target
-  const allowed = [from, ...(arrows[from] ?? []), ...(rootFiles[from] ?? []), ...(typeOnly ? (typeArrows[from] ?? []) : [])]
+  const allowed = [
+    from,
+    ...(arrows[from] ?? []),
+    ...(rootFiles[from] ?? []),
+    ...(typeOnly ? (typeArrows[from] ?? []) : []),
+  ]
   return !allowed.includes(to) && !allowed.includes(target)
 }
 

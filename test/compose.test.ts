@@ -86,9 +86,7 @@ test('Temporal gets the search attributes that recordings are filtered by', () =
 
 test('the image is built from the lock file on a pinned base, and holds no secret', () => {
   const dockerfile = read('Dockerfile')
-  expect([...dockerfile.matchAll(/^FROM (\S+)/gm)].every(([, image]) => /:\d+\.\d+\.\d+-/.test(`${image}`))).toBe(
-    true,
-  )
+  expect([...dockerfile.matchAll(/^FROM (\S+)/gm)].every(([, image]) => /:\d+\.\d+\.\d+-/.test(`${image}`))).toBe(true)
   expect(dockerfile).toContain('COPY package.json package-lock.json .npmrc ./\nRUN npm ci')
   expect(dockerfile).toMatch(/^USER node$/m)
   expect(read('.dockerignore')).toMatch(/^\*$/m)

@@ -32,12 +32,19 @@ export function createArchiveActivities({ db, stores }: Pick<ActivityDeps, 'db' 
         const sha256 = createHash('sha256').update(bytes).digest('hex')
         const key = manifestKey(ref.accountId, ref.recordingId)
         const source: ByteSource = { open: async (fromByte) => Readable.from([bytes.subarray(fromByte)]) }
-        const known = (await db.asAccount(ref.accountId, (tx) => listFilesToCopy(tx, ref.recordingId))).find((file) => file.kind === 'manifest')
+        const known = (await db.asAccount(ref.accountId, (tx) => listFilesToCopy(tx, ref.recordingId))).find(
+          (file) => file.kind === 'manifest',
+        )
         if (known === undefined) {
           // A manifest without a row was left by a run that died in between; what people described may have changed since.
           const left = await primary.store.stat(key)
           if (left !== null) await primary.store.delete(key)
-          await primary.store.put(key, source, { sizeBytes: bytes.length, sha256, contentType: 'application/json', signal })
+          await primary.store.put(key, source, {
+            sizeBytes: bytes.length,
+            sha256,
+            contentType: 'application/json',
+            signal,
+          })
         }
         await db.asAccount(
           ref.accountId,
@@ -83,6 +90,13 @@ async function composeManifest(tx: Parameters<typeof listFilesToCopy>[0], ref: R
     acceptedAt: row.created_at.toISOString(),
     retainUntil: row.retain_until?.toISOString() ?? null,
     media: row.media,
-    files: files.map(({ name, kind, key, contentType, sizeBytes, sha256 }) => ({ name, kind, key, contentType, sizeBytes, sha256 })),
+    files: files.map(({ name, kind, key, contentType, sizeBytes, sha256 }) => ({
+      name,
+      kind,
+      key,
+      contentType,
+      sizeBytes,
+      sha256,
+    })),
   }
 }

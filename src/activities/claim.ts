@@ -34,15 +34,27 @@ export function createClaimActivities({ db, notifier, baseUrl }: Pick<ActivityDe
      * handed over, and a mail that had to be sent again carries the same id. Returns how many people were told now.
      */
     async sendNotice(ref: RecordingRef, kind: NoticeKind, occasion: string): Promise<number> {
-      const { people, told, mail } = await db.asAccount(ref.accountId, (tx) => prepareNotice(tx, ref, kind, occasion, baseUrl))
+      const { people, told, mail } = await db.asAccount(ref.accountId, (tx) =>
+        prepareNotice(tx, ref, kind, occasion, baseUrl),
+      )
       let sent = 0
       for (const person of people) {
         if (told.has(person.email)) continue
-        await notifier.send({ ...mail, to: person, messageId: `${kind}.${occasion}.${person.id}.${ref.recordingId}@reelkeep` })
+        await notifier.send({
+          ...mail,
+          to: person,
+          messageId: `${kind}.${occasion}.${person.id}.${ref.recordingId}@reelkeep`,
+        })
         await db.asAccount(ref.accountId, async (tx) => {
           await tx
             .insertInto('notices')
-            .values({ account_id: ref.accountId, recording_id: ref.recordingId, kind, occasion, recipient: person.email })
+            .values({
+              account_id: ref.accountId,
+              recording_id: ref.recordingId,
+              kind,
+              occasion,
+              recipient: person.email,
+            })
             .onConflict((conflict) => conflict.doNothing())
             .execute()
           await writeAudit(tx, ref.recordingId, 'system', `notice.${kind}`, { to: person.name, occasion })

@@ -21,30 +21,7 @@ export function createDeleteActivities({ db, stores, sign }: Pick<ActivityDeps, 
      * by the database's clock, under the row lock a hold also takes. A no ends the disposition and says why.
      */
     async beginPurge(ref: RecordingRef): Promise<Verdict> {
-      return db.asAccount(
-        ref.accountId,
-        async (tx) => {
-          const facts = await lockFacts(tx, ref.recordingId)
-          if (facts === null || facts.state === 'purging' || facts.state === 'purged') return { ok: true }
-          const verdict = decidePurge(facts, await areApproversAllowed(tx, facts), await recordingNowMs(tx, ref.recordingId))
-          if (!verdict.ok) {
-            // The undo window may merely be open still (a hint came early): that is no reason to cancel.
-            if (verdict.code !== 'wrong_state' && verdict.code !== 'retention_not_ended') {
-              await endDisposition(tx, facts, 'cancelled')
-              await writeAudit(tx, ref.recordingId, 'system', 'purge.cancelled', { code: verdict.code, message: verdict.message })
-            }
-            return verdict
-          }
-          await tx
-            .updateTable('dispositions')
-            .set({ state: 'purging', purge_started_at: sql<Date>`now()` })
-            .where('id', '=', facts.disposition?.id ?? '')
-            .execute()
-          await tx.updateTable('recordings').set({ state: 'purging' }).where('id', '=', ref.recordingId).execute()
-          return verdict
-        },
-        { actor: 'system' },
-      )
+      return db.asAccount(ref.accountId, (tx) => openPurge(tx, ref.recordingId), { actor: 'system' })
     },
 
     /** Ids of the stores that hold something of this recording. */
@@ -68,8 +45,11 @@ export function createDeleteActivities({ db, stores, sign }: Pick<ActivityDeps, 
           await db.asAccount(ref.accountId, (tx) => recordPurged(tx, copy.id))
           beat({ store: name, file: copy.name })
         }
-        for await (const stray of store.list(recordingPrefix(ref.accountId, ref.recordingId), signal)) await store.delete(stray.key)
-        await db.asAccount(ref.accountId, (tx) => writeAudit(tx, ref.recordingId, 'system', 'store.purged', { store: name, copies: owed.length }))
+        for await (const stray of store.list(recordingPrefix(ref.accountId, ref.recordingId), signal))
+          await store.delete(stray.key)
+        await db.asAccount(ref.accountId, (tx) =>
+          writeAudit(tx, ref.recordingId, 'system', 'store.purged', { store: name, copies: owed.length }),
+        )
         return owed.length
       })
     },
@@ -85,36 +65,68 @@ export function createDeleteActivities({ db, stores, sign }: Pick<ActivityDeps, 
       const same = found !== null && found.sizeBytes === Number(deposit.size_bytes) && found.fileId === deposit.file_id
       if (same && Math.floor(found.modifiedAtMs) === Number(deposit.mtime_ms)) await store.delete(deposit.path)
       await db.asAccount(ref.accountId, (tx) =>
-        tx.updateTable('deposits').set({ state: 'released', settled_at: sql<Date>`now()` }).where('id', '=', ref.recordingId).execute(),
+        tx
+          .updateTable('deposits')
+          .set({ state: 'released', settled_at: sql<Date>`now()` })
+          .where('id', '=', ref.recordingId)
+          .execute(),
       )
     },
 
     /** Signs what was removed and ends the life. A second run finds it ended. */
     async certify(ref: RecordingRef): Promise<void> {
-      await db.asAccount(
-        ref.accountId,
-        async (tx) => {
-          const facts = await lockFacts(tx, ref.recordingId)
-          if (facts === null || facts.state === 'purged') return
-          const left = (await listCopies(tx, ref.recordingId)).find((copy) => copy.state !== 'purged')
-          if (left !== undefined)
-            throw new ReelkeepError('copies_not_verified', `${left.key} is not purged from store ${left.storeName} yet; retry the deletion.`)
-          const certificate = sign(await composeCertificate(tx, facts))
-          await tx
-            .updateTable('dispositions')
-            .set({ state: 'done', settled_at: sql<Date>`now()` })
-            .where('id', '=', facts.disposition?.id ?? '')
-            .execute()
-          await tx
-            .updateTable('recordings')
-            .set({ state: 'purged', certificate: JSON.stringify(certificate), waiting_for: null, next_step: null, next_at: null })
-            .where('id', '=', ref.recordingId)
-            .execute()
-        },
-        { actor: 'system' },
-      )
+      await db.asAccount(ref.accountId, (tx) => endLife(tx, ref.recordingId, sign), { actor: 'system' })
     },
   }
+}
+
+async function openPurge(tx: AccountTx, recordingId: string): Promise<Verdict> {
+  const facts = await lockFacts(tx, recordingId)
+  if (facts === null || facts.state === 'purging' || facts.state === 'purged') return { ok: true }
+  const verdict = decidePurge(facts, await areApproversAllowed(tx, facts), await recordingNowMs(tx, recordingId))
+  if (!verdict.ok) {
+    // The undo window may merely be open still (a hint came early): that is no reason to cancel.
+    if (verdict.code !== 'wrong_state' && verdict.code !== 'retention_not_ended') {
+      await endDisposition(tx, facts, 'cancelled')
+      await writeAudit(tx, recordingId, 'system', 'purge.cancelled', { code: verdict.code, message: verdict.message })
+    }
+    return verdict
+  }
+  await tx
+    .updateTable('dispositions')
+    .set({ state: 'purging', purge_started_at: sql<Date>`now()` })
+    .where('id', '=', facts.disposition?.id ?? '')
+    .execute()
+  await tx.updateTable('recordings').set({ state: 'purging' }).where('id', '=', recordingId).execute()
+  return verdict
+}
+
+async function endLife(tx: AccountTx, recordingId: string, sign: ActivityDeps['sign']): Promise<void> {
+  const facts = await lockFacts(tx, recordingId)
+  if (facts === null || facts.state === 'purged') return
+  const left = (await listCopies(tx, recordingId)).find((copy) => copy.state !== 'purged')
+  if (left !== undefined)
+    throw new ReelkeepError(
+      'copies_not_verified',
+      `${left.key} is not purged from store ${left.storeName} yet; retry the deletion.`,
+    )
+  const certificate = sign(await composeCertificate(tx, facts))
+  await tx
+    .updateTable('dispositions')
+    .set({ state: 'done', settled_at: sql<Date>`now()` })
+    .where('id', '=', facts.disposition?.id ?? '')
+    .execute()
+  await tx
+    .updateTable('recordings')
+    .set({
+      state: 'purged',
+      certificate: JSON.stringify(certificate),
+      waiting_for: null,
+      next_step: null,
+      next_at: null,
+    })
+    .where('id', '=', recordingId)
+    .execute()
 }
 
 /** Each approver must still hold a role that may approve. */

@@ -27,11 +27,19 @@ export function createEncodeActivities(deps: EncodeDeps) {
       return db.asAccount(
         ref.accountId,
         async (tx) => {
-          const row = await tx.selectFrom('recordings').select(['state', 'media']).where('id', '=', ref.recordingId).forUpdate().executeTakeFirstOrThrow()
+          const row = await tx
+            .selectFrom('recordings')
+            .select(['state', 'media'])
+            .where('id', '=', ref.recordingId)
+            .forUpdate()
+            .executeTakeFirstOrThrow()
           const plan = planEncode(row.media)
           await tx
             .updateTable('recordings')
-            .set({ encode_plan: JSON.stringify(plan), ...(row.state === 'claimed' ? { state: 'encoding', progress_percent: 0 } : {}) })
+            .set({
+              encode_plan: JSON.stringify(plan),
+              ...(row.state === 'claimed' ? { state: 'encoding', progress_percent: 0 } : {}),
+            })
             .where('id', '=', ref.recordingId)
             .execute()
           return plan
@@ -44,29 +52,8 @@ export function createEncodeActivities(deps: EncodeDeps) {
      * Makes every rendition on local scratch, checks it, and puts it into the primary store. All of it in one activity:
      * scratch belongs to one machine. A second run makes them again under keys of its own; the first that finishes counts.
      */
-    async encodeRecording(ref: RecordingRef, plan: EncodePlan): Promise<number> {
-      return withHeartbeat(async (beat) => {
-        const { activityId, attempt: count, workflowExecution } = Context.current().info
-        const attempt = `${workflowExecution?.runId.slice(0, 8) ?? 'run'}-${activityId}-${count}`
-        const work = join(deps.scratchDir, `encode-${ref.recordingId}-${attempt}`)
-        await rm(work, { recursive: true, force: true })
-        await mkdir(join(work, 'out'), { recursive: true })
-        try {
-          const primary = await deps.stores.primary(ref.accountId)
-          const { path, media } = await fetchOriginal(deps, ref, primary, work, beat)
-          const renditions = await deps.encoder.encode(path, media, plan, join(work, 'out'), {
-            signal: beat.signal,
-            onProgress: progressWriter(deps, ref, beat),
-          })
-          const stored: StoredFile[] = []
-          for (const rendition of renditions) stored.push(await storeRendition(ref, primary, attempt, rendition, beat))
-          await publishRenditions(deps, ref, primary, stored)
-          return stored.length
-        } finally {
-          await rm(work, { recursive: true, force: true })
-        }
-      })
-    },
+    encodeRecording: (ref: RecordingRef, plan: EncodePlan): Promise<number> =>
+      withHeartbeat((beat) => encodeOnScratch(deps, ref, plan, beat)),
 
     /** The renditions are there (or a person decided to go on without): on to the archive. */
     async endEncode(ref: RecordingRef): Promise<void> {
@@ -86,11 +73,40 @@ export function createEncodeActivities(deps: EncodeDeps) {
   }
 }
 
+async function encodeOnScratch(deps: EncodeDeps, ref: RecordingRef, plan: EncodePlan, beat: Beat): Promise<number> {
+  const { activityId, attempt: count, workflowExecution } = Context.current().info
+  const attempt = `${workflowExecution?.runId.slice(0, 8) ?? 'run'}-${activityId}-${count}`
+  const work = join(deps.scratchDir, `encode-${ref.recordingId}-${attempt}`)
+  await rm(work, { recursive: true, force: true })
+  await mkdir(join(work, 'out'), { recursive: true })
+  try {
+    const primary = await deps.stores.primary(ref.accountId)
+    const { path, media } = await fetchOriginal(deps, ref, primary, work, beat)
+    const renditions = await deps.encoder.encode(path, media, plan, join(work, 'out'), {
+      signal: beat.signal,
+      onProgress: progressWriter(deps, ref, beat),
+    })
+    const stored: StoredFile[] = []
+    for (const rendition of renditions) stored.push(await storeRendition(ref, primary, attempt, rendition, beat))
+    await publishRenditions(deps, ref, primary, stored)
+    return stored.length
+  } finally {
+    await rm(work, { recursive: true, force: true })
+  }
+}
+
 /** The original on this machine: in place where the primary store is a local disk, else downloaded and compared. */
 async function fetchOriginal(deps: EncodeDeps, ref: RecordingRef, primary: PlacedStore, work: string, beat: Beat) {
   const { file, media } = await deps.db.asAccount(ref.accountId, async (tx) => ({
-    file: await tx.selectFrom('files').selectAll().where('recording_id', '=', ref.recordingId).where('kind', '=', 'original').executeTakeFirstOrThrow(),
-    media: (await tx.selectFrom('recordings').select('media').where('id', '=', ref.recordingId).executeTakeFirstOrThrow()).media,
+    file: await tx
+      .selectFrom('files')
+      .selectAll()
+      .where('recording_id', '=', ref.recordingId)
+      .where('kind', '=', 'original')
+      .executeTakeFirstOrThrow(),
+    media: (
+      await tx.selectFrom('recordings').select('media').where('id', '=', ref.recordingId).executeTakeFirstOrThrow()
+    ).media,
   }))
   const path = join(work, `source${extname(file.key)}`)
   const measured = await downloadTo(path, () => primary.store.read(file.key, undefined, beat.signal), beat)
@@ -109,7 +125,11 @@ async function downloadTo(path: string, read: () => Promise<NodeJS.ReadableStrea
     await pipeline(source, createWriteStream(path, { flags: 'w' }), { signal: beat.signal })
   } catch (error) {
     if (error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT'))
-      throw new ReelkeepError('scratch_full', 'The scratch disk is full. Free space in SCRATCH_DIR; the encode is tried again by itself.', { cause: error })
+      throw new ReelkeepError(
+        'scratch_full',
+        'The scratch disk is full. Free space in SCRATCH_DIR; the encode is tried again by itself.',
+        { cause: error },
+      )
     throw error
   }
   return (await hashFile(path, beat)).sha256
@@ -143,10 +163,25 @@ async function storeRendition(
 }
 
 /** All renditions of one attempt begin to count in one transaction; where another attempt was first, its files count. */
-async function publishRenditions(deps: EncodeDeps, ref: RecordingRef, primary: PlacedStore, stored: readonly StoredFile[]): Promise<void> {
+async function publishRenditions(
+  deps: EncodeDeps,
+  ref: RecordingRef,
+  primary: PlacedStore,
+  stored: readonly StoredFile[],
+): Promise<void> {
   const won = await deps.db.asAccount(ref.accountId, async (tx) => {
-    await tx.selectFrom('recordings').select('id').where('id', '=', ref.recordingId).forUpdate().executeTakeFirstOrThrow()
-    const other = await tx.selectFrom('files').select('id').where('recording_id', '=', ref.recordingId).where('kind', '!=', 'original').executeTakeFirst()
+    await tx
+      .selectFrom('recordings')
+      .select('id')
+      .where('id', '=', ref.recordingId)
+      .forUpdate()
+      .executeTakeFirstOrThrow()
+    const other = await tx
+      .selectFrom('files')
+      .select('id')
+      .where('recording_id', '=', ref.recordingId)
+      .where('kind', '!=', 'original')
+      .executeTakeFirst()
     if (other !== undefined) return false
     for (const file of stored) await recordStored(tx, ref.recordingId, primary.id, file)
     return true
@@ -166,7 +201,9 @@ function progressWriter(deps: EncodeDeps, ref: RecordingRef, beat: Beat): (fract
     writtenAtMs = Date.now()
     // Progress is for the eye: a write that fails is made up for by the next one.
     deps.db
-      .asAccount(ref.accountId, (tx) => tx.updateTable('recordings').set({ progress_percent: percent }).where('id', '=', ref.recordingId).execute())
+      .asAccount(ref.accountId, (tx) =>
+        tx.updateTable('recordings').set({ progress_percent: percent }).where('id', '=', ref.recordingId).execute(),
+      )
       .catch(() => undefined)
   }
 }

@@ -14,7 +14,10 @@ export function createFailureInterceptor(context: Context): ActivityInboundCalls
         return await next(input)
       } catch (error) {
         if (!(error instanceof ReelkeepError)) throw error
-        context.log.warn(error.message, { code: error.code, cause: error.cause instanceof Error ? error.cause.message : undefined })
+        context.log.warn(error.message, {
+          code: error.code,
+          cause: error.cause instanceof Error ? error.cause.message : undefined,
+        })
         throw ApplicationFailure.create({ type: error.code, message: error.message, nonRetryable: !isTransient(error) })
       }
     },

@@ -26,7 +26,10 @@ export function createQuarantineActivities({ db, stores }: Pick<ActivityDeps, 'd
       const { store, name } = await stores.open(ref.accountId, deposit.inbox_id)
       const found = await store.stat(deposit.path)
       if (found === null)
-        throw new ReelkeepError('vanished', `${deposit.path} is no longer in inbox ${name}. Put the mended file there under the same name, then replace again.`)
+        throw new ReelkeepError(
+          'vanished',
+          `${deposit.path} is no longer in inbox ${name}. Put the mended file there under the same name, then replace again.`,
+        )
       await db.asAccount(ref.accountId, async (tx) => {
         // A look may have seen the new file first and made it a deposit of its own: then that one is the replacement.
         const other = await tx

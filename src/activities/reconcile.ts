@@ -14,7 +14,13 @@ export function createReconcileActivities({ db, startRecording }: Pick<ActivityD
         let started = 0
         for (const accountId of await listAccountIds(db)) {
           const rows = await db.asAccount(accountId, (tx) =>
-            tx.selectFrom('deposits').select('id').where('state', '=', 'complete').orderBy('complete_at').limit(1000).execute(),
+            tx
+              .selectFrom('deposits')
+              .select('id')
+              .where('state', '=', 'complete')
+              .orderBy('complete_at')
+              .limit(1000)
+              .execute(),
           )
           for (const { id } of rows) {
             signal.throwIfAborted()

@@ -4,6 +4,7 @@ import { listUnverified, recordCheck, recordCopy } from '../db/files.ts'
 import type { FileToCopy } from '../db/files.ts'
 import { hasCode, ReelkeepError } from '../domain/errors.ts'
 import { copyBetween, readBack } from '../storage/copy.ts'
+import type { Store } from '../storage/store.ts'
 import { withHeartbeat } from './beat.ts'
 import type { Beat } from './beat.ts'
 import type { ActivityDeps, PlacedStore } from './deps.ts'
@@ -40,19 +41,7 @@ export function createReplicateActivities({ db, stores }: Pick<ActivityDeps, 'db
       return withHeartbeat(async ({ signal, beat }) => {
         const { store, name } = await stores.open(ref.accountId, storeId)
         const files = await unverified(ref, storeId)
-        for (const file of files) {
-          const seen = await readBack(store, file.key, { signal, onProgress: (bytes) => beat({ file: file.name, bytes }) })
-          const matched = seen.sha256 === file.sha256 && seen.sizeBytes === file.sizeBytes
-          await db.asAccount(ref.accountId, async (tx) => {
-            await recordCheck(tx, file.id, storeId, matched)
-            if (!matched) await writeAudit(tx, ref.recordingId, 'system', 'copy.mismatch', { store: name, file: file.name, seen: seen.sha256 })
-          })
-          if (!matched)
-            throw new ReelkeepError(
-              'copy_mismatch',
-              `${file.key} in store ${name} reads back as other bytes than were written. The store is not to be trusted with it: check its disk, then retry.`,
-            )
-        }
+        for (const file of files) await verifyOne({ db, ref, storeId, store, name }, file, { signal, beat })
         return files.length
       })
     },
@@ -67,7 +56,12 @@ export function createReplicateActivities({ db, stores }: Pick<ActivityDeps, 'db
               'copies_not_verified',
               'There are not enough verified copies at enough sites. Add a backup store at another site, then retry.',
             )
-          await tx.updateTable('recordings').set({ state: 'protected' }).where('id', '=', ref.recordingId).where('state', '=', 'archiving').execute()
+          await tx
+            .updateTable('recordings')
+            .set({ state: 'protected' })
+            .where('id', '=', ref.recordingId)
+            .where('state', '=', 'archiving')
+            .execute()
         },
         { actor: 'system' },
       )
@@ -75,8 +69,44 @@ export function createReplicateActivities({ db, stores }: Pick<ActivityDeps, 'db
   }
 }
 
+interface CheckedPlace {
+  readonly db: ActivityDeps['db']
+  readonly ref: RecordingRef
+  readonly storeId: string
+  readonly store: Store
+  readonly name: string
+}
+
+async function verifyOne(
+  { db, ref, storeId, store, name }: CheckedPlace,
+  file: FileToCopy,
+  { signal, beat }: Beat,
+): Promise<void> {
+  const seen = await readBack(store, file.key, { signal, onProgress: (bytes) => beat({ file: file.name, bytes }) })
+  const matched = seen.sha256 === file.sha256 && seen.sizeBytes === file.sizeBytes
+  await db.asAccount(ref.accountId, async (tx) => {
+    await recordCheck(tx, file.id, storeId, matched)
+    if (!matched)
+      await writeAudit(tx, ref.recordingId, 'system', 'copy.mismatch', {
+        store: name,
+        file: file.name,
+        seen: seen.sha256,
+      })
+  })
+  if (!matched)
+    throw new ReelkeepError(
+      'copy_mismatch',
+      `${file.key} in store ${name} reads back as other bytes than were written. The store is not to be trusted with it: check its disk, then retry.`,
+    )
+}
+
 /** A key that holds other bytes in a backup is a copy that failed its check before: it is removed and made again from good bytes. */
-async function copyOne(primary: PlacedStore, target: PlacedStore, file: FileToCopy, { signal, beat }: Beat): Promise<void> {
+async function copyOne(
+  primary: PlacedStore,
+  target: PlacedStore,
+  file: FileToCopy,
+  { signal, beat }: Beat,
+): Promise<void> {
   const send = () =>
     copyBetween(primary.store, target.store, file.key, file.key, {
       sizeBytes: file.sizeBytes,

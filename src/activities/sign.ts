@@ -13,7 +13,10 @@ export interface PublishedKey {
 /** The id and public half of a signing key. */
 export function publishKey(privateKey: KeyObject): PublishedKey {
   const publicKey = createPublicKey(privateKey)
-  const keyId = createHash('sha256').update(publicKey.export({ type: 'spki', format: 'der' })).digest('hex').slice(0, 16)
+  const keyId = createHash('sha256')
+    .update(publicKey.export({ type: 'spki', format: 'der' }))
+    .digest('hex')
+    .slice(0, 16)
   return { keyId, publicKeyPem: publicKey.export({ type: 'spki', format: 'pem' }).toString() }
 }
 

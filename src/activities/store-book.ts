@@ -14,17 +14,22 @@ export function createStoreBook(db: Database, resolveSecret: (name: string) => s
     return placed
   }
   const list = (accountId: string, role: 'primary' | 'backup') =>
-    db.asAccount(accountId, (tx) => tx.selectFrom('stores').selectAll().where('role', '=', role).orderBy('name').execute())
+    db.asAccount(accountId, (tx) =>
+      tx.selectFrom('stores').selectAll().where('role', '=', role).orderBy('name').execute(),
+    )
 
   return {
     async open(accountId, storeId) {
-      const row = await db.asAccount(accountId, (tx) => tx.selectFrom('stores').selectAll().where('id', '=', storeId).executeTakeFirst())
+      const row = await db.asAccount(accountId, (tx) =>
+        tx.selectFrom('stores').selectAll().where('id', '=', storeId).executeTakeFirst(),
+      )
       if (row === undefined) throw new ReelkeepError('not_found', `There is no store ${storeId}.`)
       return place(row)
     },
     async primary(accountId) {
       const [row] = await list(accountId, 'primary')
-      if (row === undefined) throw new ReelkeepError('store_misconfigured', 'This account has no primary store. Add one, then retry.')
+      if (row === undefined)
+        throw new ReelkeepError('store_misconfigured', 'This account has no primary store. Add one, then retry.')
       return place(row)
     },
     backups: async (accountId) => (await list(accountId, 'backup')).map(place),

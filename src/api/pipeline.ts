@@ -1,4 +1,10 @@
-import { Client, Connection, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError, WorkflowNotFoundError } from '@temporalio/client'
+import {
+  Client,
+  Connection,
+  WorkflowUpdateFailedError,
+  WorkflowUpdateRPCTimeoutOrCancelledError,
+  WorkflowNotFoundError,
+} from '@temporalio/client'
 import { ApplicationFailure, TimeoutFailure } from '@temporalio/common'
 import { msToTs } from '@temporalio/common/lib/time.js'
 import { isErrorCode, ReelkeepError } from '../domain/errors.ts'
@@ -25,6 +31,7 @@ export interface Pipeline {
 }
 
 const answerTimeoutMs = 15_000
+const fastForwardTimeoutMs = 10 * 60_000
 
 /** Connects lazily: the API starts and says what is wrong even while Temporal is away. */
 export function openPipeline(options: { address: string; namespace: string }): Pipeline {
@@ -41,10 +48,12 @@ export function openPipeline(options: { address: string; namespace: string }): P
   return {
     command: (recordingId, request) =>
       within(() =>
-        client.workflow.getHandle(recordingWorkflowId(recordingId)).executeUpdate<CommandResult, [CommandRequest]>(request.command.kind, {
-          args: [request],
-          updateId: request.requestId,
-        }),
+        client.workflow
+          .getHandle(recordingWorkflowId(recordingId))
+          .executeUpdate<CommandResult, [CommandRequest]>(request.command.kind, {
+            args: [request],
+            updateId: request.requestId,
+          }),
       ),
     async startRecording(input) {
       await within(() =>
@@ -70,26 +79,10 @@ export function openPipeline(options: { address: string; namespace: string }): P
         }),
       )
     },
-    async fastForward(recordingId, durationMs, requestId) {
-      const workflowExecution = { workflowId: recordingWorkflowId(recordingId) }
-      const { namespace } = options
-      await within(() =>
-        client.workflowService.updateWorkflowExecutionOptions({
-          namespace,
-          workflowExecution,
-          workflowExecutionOptions: {
-            timeSkippingConfig: {
-              enabled: true,
-              fastForwardConfig: { id: requestId, duration: msToTs(Math.ceil(durationMs)) },
-            },
-          },
-          updateMask: { paths: ['time_skipping_config'] },
-        }),
-      )
-      await connection.withDeadline(Date.now() + 10 * 60_000, () =>
-        client.workflowService.pollWorkflowExecutionTimeSkipping({ namespace, workflowExecution, fastForwardId: requestId }),
-      )
-    },
+    fastForward: (recordingId, durationMs, requestId) =>
+      within(() => beginFastForward(client, recordingId, durationMs, requestId)).then(() =>
+        awaitFastForward(client, connection, recordingId, requestId),
+      ),
     async ping() {
       await within(() => client.workflowService.getSystemInfo({}))
     },
@@ -97,15 +90,47 @@ export function openPipeline(options: { address: string; namespace: string }): P
   }
 }
 
+async function beginFastForward(client: Client, recordingId: string, durationMs: number, id: string): Promise<void> {
+  await client.workflowService.updateWorkflowExecutionOptions({
+    namespace: client.options.namespace,
+    workflowExecution: { workflowId: recordingWorkflowId(recordingId) },
+    workflowExecutionOptions: {
+      timeSkippingConfig: { enabled: true, fastForwardConfig: { id, duration: msToTs(Math.ceil(durationMs)) } },
+    },
+    updateMask: { paths: ['time_skipping_config'] },
+  })
+}
+
+/** Years can hold many timers, and every activity between them takes its real time. */
+async function awaitFastForward(
+  client: Client,
+  connection: Connection,
+  recordingId: string,
+  id: string,
+): Promise<void> {
+  await connection.withDeadline(Date.now() + fastForwardTimeoutMs, () =>
+    client.workflowService.pollWorkflowExecutionTimeSkipping({
+      namespace: client.options.namespace,
+      workflowExecution: { workflowId: recordingWorkflowId(recordingId) },
+      fastForwardId: id,
+    }),
+  )
+}
+
 /** A verdict that came back through Temporal keeps its code; silence is `pipeline_unavailable`. */
 function explain(error: unknown): unknown {
   if (error instanceof ReelkeepError) return error
   const cause = error instanceof WorkflowUpdateFailedError ? error.cause : error
-  if (cause instanceof ApplicationFailure && isErrorCode(cause.type)) return new ReelkeepError(cause.type, cause.message, { cause: error })
+  if (cause instanceof ApplicationFailure && isErrorCode(cause.type))
+    return new ReelkeepError(cause.type, cause.message, { cause: error })
   if (error instanceof WorkflowNotFoundError)
-    return new ReelkeepError('wrong_state', "This recording's life is over: nothing more can happen to it.", { cause: error })
+    return new ReelkeepError('wrong_state', "This recording's life is over: nothing more can happen to it.", {
+      cause: error,
+    })
   const silent =
-    error instanceof WorkflowUpdateRPCTimeoutOrCancelledError || cause instanceof TimeoutFailure || isServiceError(error)
+    error instanceof WorkflowUpdateRPCTimeoutOrCancelledError ||
+    cause instanceof TimeoutFailure ||
+    isServiceError(error)
   if (silent)
     return new ReelkeepError(
       'pipeline_unavailable',
@@ -116,5 +141,7 @@ function explain(error: unknown): unknown {
 }
 
 function isServiceError(error: unknown): boolean {
-  return error instanceof Error && (error.name === 'ServiceError' || ('code' in error && typeof error.code === 'number'))
+  return (
+    error instanceof Error && (error.name === 'ServiceError' || ('code' in error && typeof error.code === 'number'))
+  )
 }

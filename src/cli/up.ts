@@ -24,12 +24,27 @@ const sameCtrlCMs = 1000
 export async function runUp(context: CliContext, options: UpOptions): Promise<number> {
   const { env, terminal } = context
   const home = findHome(env)
+  const leave = listenForLeave((line) => terminal.say(line))
+  try {
+    return await startAndServe(context, options, { home, leave })
+  } finally {
+    // Also after a start that failed: nothing may keep the process.
+    leave.forget()
+  }
+}
+
+async function startAndServe(
+  context: CliContext,
+  options: UpOptions,
+  { home, leave }: Omit<Running, 'stack'>,
+): Promise<number> {
+  const { env, terminal } = context
   const say = (line: string) => terminal.say(line)
-  const leave = listenForLeave(say)
   say(`Reelkeep in ${home.root}`)
   const starting = startStack({ home, env, demo: options.demo, port: options.port ?? null, say })
   const stack = await Promise.race([starting, leave.wish])
   if (stack === null) {
+    say('Stopping as soon as the start is through…')
     // Half a start cannot be stopped in order: let it get up (or fail) first.
     await starting.then((started) => started.stop()).catch(() => undefined)
     return 130
@@ -41,7 +56,6 @@ export async function runUp(context: CliContext, options: UpOptions): Promise<nu
     say('Stopping: workers drain, then the servers end…')
     await stack.stop()
     say(`Stopped. Everything is kept in ${home.root}; the next start continues it.`)
-    leave.forget()
   }
 }
 

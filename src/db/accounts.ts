@@ -8,7 +8,9 @@ import type { AccountTx, Database } from './connect.ts'
 /** The account of this name, made when it is missing. A second call changes nothing. */
 export async function ensureAccount(db: Database, account: { name: string; policy: Policy }): Promise<string> {
   const find = () =>
-    db.throughDoor('accounts', (tx) => tx.selectFrom('accounts').select('id').where('name', '=', account.name).executeTakeFirst())
+    db.throughDoor('accounts', (tx) =>
+      tx.selectFrom('accounts').select('id').where('name', '=', account.name).executeTakeFirst(),
+    )
   const found = await find()
   if (found !== undefined) return found.id
   const id = randomUUID()
@@ -43,7 +45,9 @@ export async function ensurePerson(
   const row = await tx
     .insertInto('people')
     .values({ account_id: accountOf, name: person.name, email: person.email, roles: [...person.roles] })
-    .onConflict((conflict) => conflict.columns(['account_id', 'email']).doUpdateSet({ name: person.name, roles: [...person.roles] }))
+    .onConflict((conflict) =>
+      conflict.columns(['account_id', 'email']).doUpdateSet({ name: person.name, roles: [...person.roles] }),
+    )
     .returning('id')
     .executeTakeFirstOrThrow()
   return row.id
@@ -56,7 +60,13 @@ export async function ensureKey(
 ): Promise<void> {
   await tx
     .insertInto('api_keys')
-    .values({ account_id: accountOf, person_id: key.personId, label: key.label, key_sha256: key.keySha256, scopes: [...key.scopes] })
+    .values({
+      account_id: accountOf,
+      person_id: key.personId,
+      label: key.label,
+      key_sha256: key.keySha256,
+      scopes: [...key.scopes],
+    })
     .onConflict((conflict) => conflict.column('key_sha256').doNothing())
     .execute()
 }
@@ -69,7 +79,9 @@ export async function ensureStore(
   const row = await tx
     .insertInto('stores')
     .values({ account_id: accountOf, ...store })
-    .onConflict((conflict) => conflict.columns(['account_id', 'name']).doUpdateSet({ url: store.url, site: store.site }))
+    .onConflict((conflict) =>
+      conflict.columns(['account_id', 'name']).doUpdateSet({ url: store.url, site: store.site }),
+    )
     .returning('id')
     .executeTakeFirstOrThrow()
   return row.id

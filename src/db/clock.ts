@@ -23,7 +23,11 @@ export async function allowFastForward(tx: AccountTx, recordingId: string, durat
 
 /** The recording's clock has arrived where it was allowed to go. A second call changes nothing. */
 export async function arriveFastForward(tx: AccountTx, recordingId: string): Promise<void> {
-  await tx.updateTable('recordings').set({ clock_offset_ms: sql<number>`clock_limit_ms` }).where('id', '=', recordingId).execute()
+  await tx
+    .updateTable('recordings')
+    .set({ clock_offset_ms: sql<number>`clock_limit_ms` })
+    .where('id', '=', recordingId)
+    .execute()
 }
 
 /**

@@ -21,14 +21,26 @@ export interface AppliedCommand {
  * here, on rows that are locked until the change is written. Delivered again, the same request answers from its
  * audit row and changes nothing.
  */
-export async function applyCommand(db: Database, recordingId: string, request: CommandRequest): Promise<AppliedCommand> {
+export async function applyCommand(
+  db: Database,
+  recordingId: string,
+  request: CommandRequest,
+): Promise<AppliedCommand> {
   const { command, actor, requestId } = request
   const work = async (tx: AccountTx): Promise<AppliedCommand> => {
     const facts = await lockFacts(tx, recordingId)
-    if (facts === null) return { verdict: { ok: false, code: 'not_found', message: `There is no recording ${recordingId}; if it is a deposit, it was not accepted yet.` }, facts: null }
+    if (facts === null)
+      return {
+        verdict: {
+          ok: false,
+          code: 'not_found',
+          message: `There is no recording ${recordingId}; if it is a deposit, it was not accepted yet.`,
+        },
+        facts: null,
+      }
     if (await wasApplied(tx, recordingId, requestId)) return { verdict: { ok: true }, facts }
     const nowMs = await recordingNowMs(tx, recordingId)
-    const verdict = decideCommand(facts, command, actor, nowMs)
+    const verdict = (await findStranger(tx, command)) ?? decideCommand(facts, command, actor, nowMs)
     if (!verdict.ok) return { verdict, facts }
     await appliers[command.kind](tx, facts, request, nowMs)
     await noteCommand(tx, facts, request)
@@ -40,6 +52,15 @@ export async function applyCommand(db: Database, recordingId: string, request: C
     if (!brokeUnique(error, 'one_open_disposition')) throw error
     return { verdict: { ok: false, code: 'wrong_state', message: 'A deletion is requested already.' }, facts: null }
   }
+}
+
+/** An owner must be a person of this account: a foreign key alone does not know accounts. */
+async function findStranger(tx: AccountTx, command: Command): Promise<Verdict | null> {
+  if (command.kind !== 'assign') return null
+  const person = await tx.selectFrom('people').select('id').where('id', '=', command.ownerId).executeTakeFirst()
+  return person === undefined
+    ? { ok: false, code: 'not_found', message: `There is no person ${command.ownerId} in this account.` }
+    : null
 }
 
 async function wasApplied(tx: AccountTx, recordingId: string, requestId: string): Promise<boolean> {
@@ -55,7 +76,11 @@ async function wasApplied(tx: AccountTx, recordingId: string, requestId: string)
 
 async function noteCommand(tx: AccountTx, facts: RecordingFacts, request: CommandRequest): Promise<void> {
   const { kind, ...detail } = request.command
-  await writeAudit(tx, facts.id, request.actor.name, `command.${kind}`, { ...detail, requestId: request.requestId, personId: request.actor.personId })
+  await writeAudit(tx, facts.id, request.actor.name, `command.${kind}`, {
+    ...detail,
+    requestId: request.requestId,
+    personId: request.actor.personId,
+  })
 }
 
 /** Writes one audit row about a recording. State changes write theirs by themselves. */
@@ -90,13 +115,22 @@ const appliers: Readonly<Record<CommandKind, Applier>> = {
   },
   async notMine(tx, facts) {
     if (facts.state === 'claimed')
-      await tx.updateTable('recordings').set({ state: 'awaiting_claim', owner_id: null }).where('id', '=', facts.id).execute()
+      await tx
+        .updateTable('recordings')
+        .set({ state: 'awaiting_claim', owner_id: null })
+        .where('id', '=', facts.id)
+        .execute()
   },
   async hold(tx, facts, { command, actor }) {
     if (command.kind !== 'hold') return
     await tx
       .insertInto('holds')
-      .values({ account_id: facts.accountId, recording_id: facts.id, reason: command.reason, placed_by: actor.personId })
+      .values({
+        account_id: facts.accountId,
+        recording_id: facts.id,
+        reason: command.reason,
+        placed_by: actor.personId,
+      })
       .execute()
     // A hold stops a deletion that was under way: whoever still wants it asks again after the release.
     if (facts.disposition !== null) await endDisposition(tx, facts, 'cancelled')
@@ -117,20 +151,29 @@ const appliers: Readonly<Record<CommandKind, Applier>> = {
     await writePlan(tx, facts.id, facts.plan?.extendedToMs ?? null)
   },
   async requestDeletion(tx, facts, { command, actor }, nowMs) {
-    if (command.kind === 'requestDeletion') await requestDisposition(tx, facts, { requestedBy: actor.personId, reason: command.reason, nowMs })
+    if (command.kind === 'requestDeletion')
+      await requestDisposition(tx, facts, { requestedBy: actor.personId, reason: command.reason, nowMs })
   },
   async approveDeletion(tx, facts, { command, actor }) {
     if (command.kind !== 'approveDeletion' || facts.disposition === null) return
     const { id, approvedBy } = facts.disposition
     await tx
       .insertInto('approvals')
-      .values({ disposition_id: id, person_id: actor.personId, account_id: facts.accountId, plan_hash: command.planHash })
+      .values({
+        disposition_id: id,
+        person_id: actor.personId,
+        account_id: facts.accountId,
+        plan_hash: command.planHash,
+      })
       .execute()
     const { disposition } = await getPolicy(tx)
     if (approvedBy.length + 1 < disposition.approvals) return
     await tx
       .updateTable('dispositions')
-      .set({ state: 'approved', undo_until: sql<Date>`(select recording_now(r) from recordings r where r.id = ${facts.id}) + ${disposition.undoMs} * interval '1 millisecond'` })
+      .set({
+        state: 'approved',
+        undo_until: sql<Date>`(select recording_now(r) from recordings r where r.id = ${facts.id}) + ${disposition.undoMs} * interval '1 millisecond'`,
+      })
       .where('id', '=', id)
       .execute()
     await tx.updateTable('recordings').set({ state: 'approved' }).where('id', '=', facts.id).execute()
@@ -160,7 +203,11 @@ async function giveTo(tx: AccountTx, facts: RecordingFacts, ownerId: string, tit
 }
 
 /** Plans a recording's retention by the policy in force and writes it down. The same policy and facts write the same plan. */
-export async function writePlan(tx: AccountTx, recordingId: string, extendedToMs: number | null): Promise<RetentionPlan> {
+export async function writePlan(
+  tx: AccountTx,
+  recordingId: string,
+  extendedToMs: number | null,
+): Promise<RetentionPlan> {
   const row = await tx.selectFrom('recordings').selectAll().where('id', '=', recordingId).executeTakeFirstOrThrow()
   const plan = planRetention(await getPolicy(tx), {
     recorderId: row.recorder_id,
@@ -196,7 +243,9 @@ export async function requestDisposition(
     retainUntilMs: request.nowMs,
     reason: request.reason,
     extendedToMs: null,
-    actions: [{ kind: 'purge_after_approval', atMs: request.nowMs + policy.disposition.undoMs, reason: request.reason }],
+    actions: [
+      { kind: 'purge_after_approval', atMs: request.nowMs + policy.disposition.undoMs, reason: request.reason },
+    ],
   }
   const planHash = facts.state === 'awaiting_claim' ? await storePlan(tx, facts.id, unclaimed) : facts.planHash
   await tx
@@ -213,7 +262,11 @@ export async function requestDisposition(
 }
 
 /** Takes a recording off the way out and back to where it came from: kept, or (without an owner) waiting to be claimed. */
-export async function endDisposition(tx: AccountTx, facts: RecordingFacts, how: 'rejected' | 'undone' | 'cancelled'): Promise<void> {
+export async function endDisposition(
+  tx: AccountTx,
+  facts: RecordingFacts,
+  how: 'rejected' | 'undone' | 'cancelled',
+): Promise<void> {
   if (facts.disposition === null) return
   await tx
     .updateTable('dispositions')
@@ -223,7 +276,9 @@ export async function endDisposition(tx: AccountTx, facts: RecordingFacts, how: 
   const unclaimed = facts.plan?.ruleId === 'unclaimed'
   await tx
     .updateTable('recordings')
-    .set(unclaimed ? { state: 'awaiting_claim', plan: null, plan_hash: null, retain_until: null } : { state: 'retained' })
+    .set(
+      unclaimed ? { state: 'awaiting_claim', plan: null, plan_hash: null, retain_until: null } : { state: 'retained' },
+    )
     .where('id', '=', facts.id)
     .execute()
 }

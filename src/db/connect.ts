@@ -82,11 +82,17 @@ function explainDatabaseError(error: unknown): unknown {
   const code = codeOf(error)
   const message = error instanceof Error ? error.message : String(error)
   const connection =
-    /^(08|57P|53|40)/.test(code) || /^(ECONN|EPIPE|ENOTFOUND|ETIMEDOUT|EAI_AGAIN)/.test(code) || /terminated|timeout|not queryable/i.test(message)
+    /^(08|57P|53|40)/.test(code) ||
+    /^(ECONN|EPIPE|ENOTFOUND|ETIMEDOUT|EAI_AGAIN)/.test(code) ||
+    /terminated|timeout|not queryable/i.test(message)
   if (!connection) return error
-  return new ReelkeepError('database_unavailable', `Postgres did not answer (${message}). It is tried again; check that it runs.`, {
-    cause: error,
-  })
+  return new ReelkeepError(
+    'database_unavailable',
+    `Postgres did not answer (${message}). It is tried again; check that it runs.`,
+    {
+      cause: error,
+    },
+  )
 }
 
 /** True where a statement broke this unique rule (its index or constraint name). */

@@ -47,8 +47,18 @@ async function loadFacts(tx: AccountTx, recordingId: string, lock: boolean): Pro
 }
 
 async function standingHolds(tx: AccountTx, recordingId: string): Promise<readonly Hold[]> {
-  const rows = await tx.selectFrom('holds').selectAll().where('recording_id', '=', recordingId).where('released_at', 'is', null).execute()
-  return rows.map((row) => ({ id: row.id, reason: row.reason, placedBy: row.placed_by, placedAtMs: msOf(row.placed_at) }))
+  const rows = await tx
+    .selectFrom('holds')
+    .selectAll()
+    .where('recording_id', '=', recordingId)
+    .where('released_at', 'is', null)
+    .execute()
+  return rows.map((row) => ({
+    id: row.id,
+    reason: row.reason,
+    placedBy: row.placed_by,
+    placedAtMs: msOf(row.placed_at),
+  }))
 }
 
 async function openDisposition(tx: AccountTx, recordingId: string): Promise<Disposition | null> {
@@ -59,7 +69,12 @@ async function openDisposition(tx: AccountTx, recordingId: string): Promise<Disp
     .where('state', 'in', ['requested', 'approved', 'purging'])
     .executeTakeFirst()
   if (row === undefined) return null
-  const approvals = await tx.selectFrom('approvals').select('person_id').where('disposition_id', '=', row.id).orderBy('at').execute()
+  const approvals = await tx
+    .selectFrom('approvals')
+    .select('person_id')
+    .where('disposition_id', '=', row.id)
+    .orderBy('at')
+    .execute()
   return {
     id: row.id,
     requestedBy: row.requested_by,
@@ -88,7 +103,9 @@ export async function areCopiesVerified(tx: AccountTx, recordingId: string): Pro
 
 /** The recording's own now, by the database clock. */
 export async function recordingNowMs(tx: AccountTx, recordingId: string): Promise<number> {
-  const { rows } = await sql<{ now: Date }>`select recording_now(r) as now from recordings r where r.id = ${recordingId}`.execute(tx)
+  const { rows } = await sql<{
+    now: Date
+  }>`select recording_now(r) as now from recordings r where r.id = ${recordingId}`.execute(tx)
   return rows[0]?.now.getTime() ?? databaseNowMs(tx)
 }
 

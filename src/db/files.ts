@@ -27,7 +27,12 @@ export interface FileToCopy {
 }
 
 /** Writes down a file and its copy in one store. Running again changes nothing. */
-export async function recordStored(tx: AccountTx, recordingId: string, storeId: string, file: StoredFile): Promise<void> {
+export async function recordStored(
+  tx: AccountTx,
+  recordingId: string,
+  storeId: string,
+  file: StoredFile,
+): Promise<void> {
   const account = sql<string>`current_setting('app.account')::uuid`
   await tx
     .insertInto('files')
@@ -46,7 +51,12 @@ export async function recordStored(tx: AccountTx, recordingId: string, storeId: 
     })
     .onConflict((conflict) => conflict.columns(['recording_id', 'name']).doNothing())
     .execute()
-  const row = await tx.selectFrom('files').select('id').where('recording_id', '=', recordingId).where('name', '=', file.name).executeTakeFirstOrThrow()
+  const row = await tx
+    .selectFrom('files')
+    .select('id')
+    .where('recording_id', '=', recordingId)
+    .where('name', '=', file.name)
+    .executeTakeFirstOrThrow()
   await recordCopy(tx, recordingId, row.id, storeId)
 }
 
@@ -61,7 +71,9 @@ export async function recordCopy(tx: AccountTx, recordingId: string, fileId: str
       store_id: storeId,
       state: 'stored',
     })
-    .onConflict((conflict) => conflict.columns(['file_id', 'store_id']).doUpdateSet({ state: 'stored' }).where('copies.state', '=', 'failed'))
+    .onConflict((conflict) =>
+      conflict.columns(['file_id', 'store_id']).doUpdateSet({ state: 'stored' }).where('copies.state', '=', 'failed'),
+    )
     .execute()
 }
 

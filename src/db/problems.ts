@@ -4,7 +4,11 @@ import type { AccountTx } from './connect.ts'
 import { writeAudit } from './commands.ts'
 
 /** Writes down that a stage is parked. While it stays parked, the one open row is brought up to date. */
-export async function openProblem(tx: AccountTx, recordingId: string, problem: Omit<Problem, 'sinceMs'>): Promise<void> {
+export async function openProblem(
+  tx: AccountTx,
+  recordingId: string,
+  problem: Omit<Problem, 'sinceMs'>,
+): Promise<void> {
   const row = {
     account_id: sql<string>`current_setting('app.account')::uuid`,
     recording_id: recordingId,
@@ -19,7 +23,9 @@ export async function openProblem(tx: AccountTx, recordingId: string, problem: O
   await tx
     .insertInto('problems')
     .values(row)
-    .onConflict((conflict) => conflict.columns(['recording_id', 'stage']).where('resolved_at', 'is', null).doUpdateSet(change))
+    .onConflict((conflict) =>
+      conflict.columns(['recording_id', 'stage']).where('resolved_at', 'is', null).doUpdateSet(change),
+    )
     .execute()
   await writeAudit(tx, recordingId, 'system', 'problem.parked', {
     stage: problem.stage,
@@ -30,7 +36,12 @@ export async function openProblem(tx: AccountTx, recordingId: string, problem: O
 }
 
 /** The stage goes on. Without an open problem this does nothing. */
-export async function resolveProblem(tx: AccountTx, recordingId: string, stage: Stage, resolution: string): Promise<void> {
+export async function resolveProblem(
+  tx: AccountTx,
+  recordingId: string,
+  stage: Stage,
+  resolution: string,
+): Promise<void> {
   const resolved = await tx
     .updateTable('problems')
     .set({ resolved_at: sql<Date>`now()`, resolution })
@@ -38,5 +49,6 @@ export async function resolveProblem(tx: AccountTx, recordingId: string, stage: 
     .where('stage', '=', stage)
     .where('resolved_at', 'is', null)
     .executeTakeFirst()
-  if (resolved.numUpdatedRows > 0n) await writeAudit(tx, recordingId, 'system', 'problem.resolved', { stage, resolution })
+  if (resolved.numUpdatedRows > 0n)
+    await writeAudit(tx, recordingId, 'system', 'problem.resolved', { stage, resolution })
 }

@@ -47,11 +47,16 @@ function summaryQuery(tx: AccountTx) {
     .leftJoin('people as o', 'o.id', 'r.owner_id')
     .selectAll('r')
     .select(['d.name as recorder_name', 'o.name as owner_name', problemJson.as('problem')])
-    .select(sql<boolean>`exists (select 1 from holds h where h.recording_id = r.id and h.released_at is null)`.as('on_hold'))
-    .select(sql<boolean>`exists (select 1 from files f where f.recording_id = r.id and f.kind = 'poster')`.as('has_poster'))
+    .select(
+      sql<boolean>`exists (select 1 from holds h where h.recording_id = r.id and h.released_at is null)`.as('on_hold'),
+    )
+    .select(
+      sql<boolean>`exists (select 1 from files f where f.recording_id = r.id and f.kind = 'poster')`.as('has_poster'),
+    )
 }
 
-type SummaryRow = ReturnType<typeof summaryQuery> extends SelectQueryBuilder<infer _Db, infer _Tables, infer Row> ? Row : never
+type SummaryRow =
+  ReturnType<typeof summaryQuery> extends SelectQueryBuilder<infer _Db, infer _Tables, infer Row> ? Row : never
 
 /** One page of recordings, newest first. */
 export async function listRecordings(tx: AccountTx, filter: RecordingFilter): Promise<RecordingSummary[]> {
@@ -61,10 +66,14 @@ export async function listRecordings(tx: AccountTx, filter: RecordingFilter): Pr
   if (filter.ownerId !== undefined) query = query.where('r.owner_id', '=', filter.ownerId)
   if (filter.text !== undefined) {
     const pattern = `%${filter.text.replace(/[\\%_]/g, '\\$&')}%`
-    query = query.where(sql<boolean>`(r.title ilike ${pattern} or r.description ilike ${pattern} or ${filter.text} = any(r.tags))`)
+    query = query.where(
+      sql<boolean>`(r.title ilike ${pattern} or r.description ilike ${pattern} or ${filter.text} = any(r.tags))`,
+    )
   }
   if (filter.problem === true)
-    query = query.where(sql<boolean>`exists (select 1 from problems p where p.recording_id = r.id and p.resolved_at is null)`)
+    query = query.where(
+      sql<boolean>`exists (select 1 from problems p where p.recording_id = r.id and p.resolved_at is null)`,
+    )
   if (filter.before !== undefined) {
     // The instant in a cursor is cut to milliseconds; the row itself knows better, and the index serves it.
     query = query.where(
@@ -79,7 +88,11 @@ export async function findRecording(tx: AccountTx, id: string): Promise<Recordin
   const row = await summaryQuery(tx).where('r.id', '=', id).executeTakeFirst()
   const facts = row === undefined ? null : await findFacts(tx, id)
   if (row === undefined || facts === null) return null
-  const deposit = await tx.selectFrom('deposits').select('path').where('id', '=', row.deposit_id).executeTakeFirstOrThrow()
+  const deposit = await tx
+    .selectFrom('deposits')
+    .select('path')
+    .where('id', '=', row.deposit_id)
+    .executeTakeFirstOrThrow()
   return {
     ...summaryOf(row),
     description: row.description,
@@ -147,7 +160,12 @@ function problemOf(row: ProblemRow): Problem {
 }
 
 async function listFiles(tx: AccountTx, recordingId: string): Promise<FileView[]> {
-  const rows = await tx.selectFrom('files').selectAll().where('recording_id', '=', recordingId).orderBy('name').execute()
+  const rows = await tx
+    .selectFrom('files')
+    .selectAll()
+    .where('recording_id', '=', recordingId)
+    .orderBy('name')
+    .execute()
   return rows.map((row) => ({
     id: row.id,
     name: row.name,
@@ -191,7 +209,12 @@ export async function listCopies(tx: AccountTx, recordingId: string): Promise<Co
 }
 
 async function listTimeline(tx: AccountTx, recordingId: string): Promise<TimelineEvent[]> {
-  const rows = await tx.selectFrom('audit_events').selectAll().where('recording_id', '=', recordingId).orderBy('seq').execute()
+  const rows = await tx
+    .selectFrom('audit_events')
+    .selectAll()
+    .where('recording_id', '=', recordingId)
+    .orderBy('seq')
+    .execute()
   return rows.map((row) => ({
     seq: Number(row.seq),
     atMs: row.at.getTime(),
@@ -203,6 +226,8 @@ async function listTimeline(tx: AccountTx, recordingId: string): Promise<Timelin
 }
 
 /** The table of allowed edges as the database enforces it. */
-export async function listEdges(tx: AccountTx): Promise<readonly Pick<Schema['recording_edges'], 'from_state' | 'to_state'>[]> {
+export async function listEdges(
+  tx: AccountTx,
+): Promise<readonly Pick<Schema['recording_edges'], 'from_state' | 'to_state'>[]> {
   return tx.selectFrom('recording_edges').selectAll().execute()
 }

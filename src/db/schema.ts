@@ -18,7 +18,14 @@ type JsonOrNull<T> = ColumnType<T | null, string | null | undefined, string | nu
 export interface Schema {
   system: { only_row: Generated<boolean>; fast_forward: Generated<boolean>; created_at: Instant }
   accounts: { id: Generated<string>; name: string; policy: Json<Policy>; created_at: Instant }
-  people: { id: Generated<string>; account_id: string; name: string; email: string; roles: string[]; created_at: Instant }
+  people: {
+    id: Generated<string>
+    account_id: string
+    name: string
+    email: string
+    roles: string[]
+    created_at: Instant
+  }
   api_keys: {
     id: Generated<string>
     account_id: string
@@ -191,6 +198,13 @@ export interface Schema {
     body: JsonOrNull<unknown>
     created_at: Instant
   }
-  notices: { account_id: string; recording_id: string; kind: string; occasion: string; recipient: string; sent_at: Instant }
+  notices: {
+    account_id: string
+    recording_id: string
+    kind: string
+    occasion: string
+    recipient: string
+    sent_at: Instant
+  }
   state_counts: { account_id: string; state: RecordingState; recordings: number; bytes: string }
 }

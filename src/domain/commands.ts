@@ -67,23 +67,31 @@ export function decideCommand(facts: RecordingFacts, command: Command, actor: Ac
 type Decider = (facts: RecordingFacts, command: Command, actor: Actor, nowMs: number) => Verdict
 
 const isOwner = (facts: RecordingFacts, actor: Actor) => facts.ownerId === actor.personId
-const managesRecorder = (facts: RecordingFacts, actor: Actor) => facts.managerId === actor.personId || hasRole(actor, 'admin')
+const managesRecorder = (facts: RecordingFacts, actor: Actor) =>
+  facts.managerId === actor.personId || hasRole(actor, 'admin')
 
 const deciders: Readonly<Record<CommandKind, Decider>> = {
   claim(facts, _command, actor) {
     if (facts.ownerId !== null && facts.state !== 'awaiting_claim')
       return isOwner(facts, actor)
         ? no('already_claimed', 'You own this recording already; nothing to do.')
-        : no('already_claimed', 'Another person was faster: this recording has an owner. Ask them, or an administrator, to hand it over.')
+        : no(
+            'already_claimed',
+            'Another person was faster: this recording has an owner. Ask them, or an administrator, to hand it over.',
+          )
     if (facts.state !== 'awaiting_claim') return no('not_claimable', notNow(facts, 'be claimed'))
     if (!hasRole(actor, 'user', 'manager', 'admin'))
       return no('forbidden', 'Only people with the role user, manager or admin may claim recordings.')
     if (facts.assignment === 'manager' && !managesRecorder(facts, actor))
-      return no('forbidden', 'This recorder has a manager: only they or an administrator may claim or assign its recordings.')
+      return no(
+        'forbidden',
+        'This recorder has a manager: only they or an administrator may claim or assign its recordings.',
+      )
     return yes
   },
   assign(facts, _command, actor) {
-    if (!['awaiting_claim', 'claimed', 'retained'].includes(facts.state)) return no('wrong_state', notNow(facts, 'be assigned'))
+    if (!['awaiting_claim', 'claimed', 'retained'].includes(facts.state))
+      return no('wrong_state', notNow(facts, 'be assigned'))
     return managesRecorder(facts, actor)
       ? yes
       : no('forbidden', "Only the recorder's manager or an administrator may assign its recordings.")
@@ -91,10 +99,13 @@ const deciders: Readonly<Record<CommandKind, Decider>> = {
   notMine(facts, _command, actor) {
     if (facts.state === 'awaiting_claim' && facts.managerId === actor.personId) return yes
     if (!isOwner(facts, actor)) return no('forbidden', 'Only its owner can say that a recording is not theirs.')
-    return facts.state === 'claimed' ? yes : no('wrong_state', `${notNow(facts, 'be given back')} Ask an administrator to assign it to somebody else.`)
+    return facts.state === 'claimed'
+      ? yes
+      : no('wrong_state', `${notNow(facts, 'be given back')} Ask an administrator to assign it to somebody else.`)
   },
   hold(facts, _command, actor) {
-    if (!hasRole(actor, 'operator', 'auditor', 'manager')) return no('forbidden', 'Holds need the role operator, manager, auditor or admin.')
+    if (!hasRole(actor, 'operator', 'auditor', 'manager'))
+      return no('forbidden', 'Holds need the role operator, manager, auditor or admin.')
     if (facts.state === 'purging' || facts.state === 'purged')
       return no('wrong_state', 'It is too late for a hold: the approved deletion has begun.')
     return yes
@@ -108,8 +119,10 @@ const deciders: Readonly<Record<CommandKind, Decider>> = {
     if (!isOwner(facts, actor) && !hasRole(actor, 'operator', 'manager'))
       return no('forbidden', 'Only the owner, a manager or an operator may extend retention.')
     if (facts.state !== 'retained') return no('wrong_state', notNow(facts, 'be extended'))
-    if (command.kind !== 'extend' || !Number.isSafeInteger(command.untilMs)) return no('invalid_request', 'Give the new date.')
-    if (command.untilMs > nowMs + maxExtensionMs) return no('invalid_request', 'Retention can be extended by at most 100 years at a time.')
+    if (command.kind !== 'extend' || !Number.isSafeInteger(command.untilMs))
+      return no('invalid_request', 'Give the new date.')
+    if (command.untilMs > nowMs + maxExtensionMs)
+      return no('invalid_request', 'Retention can be extended by at most 100 years at a time.')
     return command.untilMs > Math.max(nowMs, facts.retainUntilMs ?? 0)
       ? yes
       : no('invalid_request', 'An extension must end later than the retention that is already planned.')
@@ -122,17 +135,27 @@ const deciders: Readonly<Record<CommandKind, Decider>> = {
     if (facts.state !== 'retained') return no('wrong_state', notNow(facts, 'be deleted'))
     return nowMs >= (facts.retainUntilMs ?? 0)
       ? yes
-      : no('retention_not_ended', `Retention ends on ${new Date(facts.retainUntilMs ?? 0).toISOString().slice(0, 10)}; until then nothing may delete this recording.`)
+      : no(
+          'retention_not_ended',
+          `Retention ends on ${new Date(facts.retainUntilMs ?? 0).toISOString().slice(0, 10)}; until then nothing may delete this recording.`,
+        )
   },
   approveDeletion(facts, command, actor) {
     const request = facts.disposition
-    if (facts.state !== 'disposition_requested' || request === null) return no('wrong_state', notNow(facts, 'be approved for deletion'))
-    if (!hasRole(actor, 'operator', 'manager')) return no('forbidden', 'Approving a deletion needs the role manager, operator or admin.')
+    if (facts.state !== 'disposition_requested' || request === null)
+      return no('wrong_state', notNow(facts, 'be approved for deletion'))
+    if (!hasRole(actor, 'operator', 'manager'))
+      return no('forbidden', 'Approving a deletion needs the role manager, operator or admin.')
     if (request.requestedBy === actor.personId)
       return no('self_approval', 'You requested this deletion; another person has to approve it.')
-    if (request.approvedBy.includes(actor.personId)) return no('already_approved', 'You approved this deletion already; it counts once.')
+    if (request.approvedBy.includes(actor.personId))
+      return no('already_approved', 'You approved this deletion already; it counts once.')
     if (facts.holds.length > 0) return no('on_hold', 'A legal hold stands on this recording; release it first.')
-    if (command.kind !== 'approveDeletion' || command.planHash !== request.planHash || facts.planHash !== request.planHash)
+    if (
+      command.kind !== 'approveDeletion' ||
+      command.planHash !== request.planHash ||
+      facts.planHash !== request.planHash
+    )
       return no('plan_changed', 'The plan changed since it was shown to you: read it again, then approve.')
     return yes
   },
@@ -143,11 +166,14 @@ const deciders: Readonly<Record<CommandKind, Decider>> = {
       : no('forbidden', 'Rejecting a deletion needs its owner, a manager or an operator.')
   },
   undo(facts, _command, actor, nowMs) {
-    if (facts.state !== 'trashed' && facts.state !== 'approved') return no('wrong_state', notNow(facts, 'be brought back'))
+    if (facts.state !== 'trashed' && facts.state !== 'approved')
+      return no('wrong_state', notNow(facts, 'be brought back'))
     if (!isOwner(facts, actor) && !hasRole(actor, 'operator', 'manager'))
       return no('forbidden', 'Only the owner, a manager or an operator may undo a deletion.')
     const until = facts.disposition?.undoUntilMs ?? null
-    return until !== null && nowMs >= until ? no('undo_window_over', 'The undo window is over; the copies are being purged.') : yes
+    return until !== null && nowMs >= until
+      ? no('undo_window_over', 'The undo window is over; the copies are being purged.')
+      : yes
   },
   replan(facts, _command, actor) {
     if (!hasRole(actor, 'operator')) return no('forbidden', 'Planning anew needs the role operator or admin.')
@@ -159,7 +185,9 @@ const deciders: Readonly<Record<CommandKind, Decider>> = {
     return facts.state === 'encoding' ? yes : no('wrong_state', notNow(facts, 'have its encode stopped'))
   },
   resolve(_facts, _command, actor) {
-    return hasRole(actor, 'operator', 'manager') ? yes : no('forbidden', 'Resolving a problem needs the role manager, operator or admin.')
+    return hasRole(actor, 'operator', 'manager')
+      ? yes
+      : no('forbidden', 'Resolving a problem needs the role manager, operator or admin.')
   },
 }
 
@@ -173,9 +201,12 @@ function notNow(facts: RecordingFacts, what: string): string {
 export function decidePurge(facts: RecordingFacts, approverIsStillAllowed: boolean, nowMs: number): Verdict {
   const request = facts.disposition
   if (request === null || facts.state !== 'trashed') return no('wrong_state', notNow(facts, 'be purged'))
-  if (facts.holds.length > 0) return no('on_hold', 'A legal hold was placed after the approval; the deletion is cancelled.')
-  if (facts.planHash !== request.planHash) return no('plan_changed', 'The plan changed after the approval; the deletion is cancelled.')
-  if (!approverIsStillAllowed) return no('forbidden', 'The approver is no longer allowed to approve; the deletion is cancelled.')
+  if (facts.holds.length > 0)
+    return no('on_hold', 'A legal hold was placed after the approval; the deletion is cancelled.')
+  if (facts.planHash !== request.planHash)
+    return no('plan_changed', 'The plan changed after the approval; the deletion is cancelled.')
+  if (!approverIsStillAllowed)
+    return no('forbidden', 'The approver is no longer allowed to approve; the deletion is cancelled.')
   if (facts.retainUntilMs !== null && nowMs < facts.retainUntilMs)
     return no('retention_not_ended', 'Retention has not ended; the deletion is cancelled.')
   if (request.undoUntilMs === null || nowMs < request.undoUntilMs)

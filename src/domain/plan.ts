@@ -48,7 +48,8 @@ export function planRetention(policy: Policy, facts: PlanFacts): RetentionPlan {
   const keepMs = rule?.keepMs ?? Number.MAX_SAFE_INTEGER / 4
   const byRuleMs = facts.acceptedAtMs + keepMs
   const retainUntilMs = Math.max(byRuleMs, facts.extendedToMs ?? 0)
-  const why = rule === undefined ? 'No rule says how long' : `${rule.name} (rule ${rule.id}, ${describeDuration(keepMs)})`
+  const why =
+    rule === undefined ? 'No rule says how long' : `${rule.name} (rule ${rule.id}, ${describeDuration(keepMs)})`
   const reason = retainUntilMs > byRuleMs ? `${why}; extended by a person` : why
   return {
     policyVersion: policy.version,
@@ -58,7 +59,11 @@ export function planRetention(policy: Policy, facts: PlanFacts): RetentionPlan {
     extendedToMs: facts.extendedToMs,
     actions: [
       ...policy.retention.remindBeforeMs
-        .map((beforeMs) => ({ kind: 'remind' as const, atMs: retainUntilMs - beforeMs, reason: `${describeDuration(beforeMs)} before retention ends` }))
+        .map((beforeMs) => ({
+          kind: 'remind' as const,
+          atMs: retainUntilMs - beforeMs,
+          reason: `${describeDuration(beforeMs)} before retention ends`,
+        }))
         .filter((action) => action.atMs > facts.acceptedAtMs)
         .sort((a, b) => a.atMs - b.atMs),
       { kind: 'request_disposition', atMs: retainUntilMs, reason },

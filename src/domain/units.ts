@@ -14,7 +14,13 @@ export const bytesPer = { kib: 1024, mib: 1024 ** 2, gib: 1024 ** 3, tib: 1024 *
 export function describeDuration(ms: number): string {
   const parts: string[] = []
   let rest = Math.max(0, Math.round(ms / 1000))
-  for (const [name, seconds] of [['y', 31_536_000], ['d', 86_400], ['h', 3600], ['min', 60], ['s', 1]] as const) {
+  for (const [name, seconds] of [
+    ['y', 31_536_000],
+    ['d', 86_400],
+    ['h', 3600],
+    ['min', 60],
+    ['s', 1],
+  ] as const) {
     const count = Math.floor(rest / seconds)
     if (count > 0) parts.push(`${count} ${name}`)
     rest -= count * seconds
@@ -27,7 +33,8 @@ export function describeDuration(ms: number): string {
 export function describeBytes(bytes: number): string {
   let value = bytes
   for (const unit of ['B', 'KiB', 'MiB', 'GiB', 'TiB']) {
-    if (value < 1000 || unit === 'TiB') return `${value >= 100 || unit === 'B' ? Math.round(value) : value.toPrecision(2)} ${unit}`
+    if (value < 1000 || unit === 'TiB')
+      return `${value >= 100 || unit === 'B' ? Math.round(value) : value.toPrecision(2)} ${unit}`
     value /= 1024
   }
   return `${bytes} B`

@@ -17,7 +17,11 @@ export function createMailer({ smtpUrl, directory, from }: MailSettings): Notifi
   const transport =
     smtpUrl === null
       ? createTransport({ streamTransport: true, buffer: true, newline: 'unix' })
-      : createTransport(smtpUrl, { connectionTimeout: 10_000, greetingTimeout: 10_000, socketTimeout: 30_000 } as object)
+      : createTransport(smtpUrl, {
+          connectionTimeout: 10_000,
+          greetingTimeout: 10_000,
+          socketTimeout: 30_000,
+        } as object)
   const compose = (mail: Mail) => ({
     from,
     to: { name: mail.to.name, address: mail.to.email },
@@ -31,7 +35,10 @@ export function createMailer({ smtpUrl, directory, from }: MailSettings): Notifi
   return {
     async send(mail) {
       if (smtpUrl === null && directory === null)
-        throw new ReelkeepError('mail_unavailable', 'No mail can be sent: set SMTP_URL (or MAIL_DIR). It is tried again by itself.')
+        throw new ReelkeepError(
+          'mail_unavailable',
+          'No mail can be sent: set SMTP_URL (or MAIL_DIR). It is tried again by itself.',
+        )
       try {
         const info: unknown = await transport.sendMail(compose(mail))
         if (directory !== null && smtpUrl === null) await writeMail(directory, mail, info)
@@ -47,7 +54,10 @@ async function writeMail(directory: string, mail: Mail, info: unknown): Promise<
   const message = typeof info === 'object' && info !== null && 'message' in info ? info.message : null
   if (!Buffer.isBuffer(message)) return
   await mkdir(directory, { recursive: true })
-  await writeFile(join(directory, `${createHash('sha256').update(mail.messageId).digest('hex').slice(0, 24)}.eml`), message)
+  await writeFile(
+    join(directory, `${createHash('sha256').update(mail.messageId).digest('hex').slice(0, 24)}.eml`),
+    message,
+  )
 }
 
 function explainMailError(mail: Mail, error: unknown): ReelkeepError {
@@ -55,6 +65,14 @@ function explainMailError(mail: Mail, error: unknown): ReelkeepError {
   const why = error instanceof Error ? error.message : String(error)
   // 5xx is the server's final word on this message; everything else may pass.
   return reply >= 500
-    ? new ReelkeepError('mail_rejected', `The mail server refused the mail to ${mail.to.email}: ${why}. Correct the address, then retry.`, { cause: error })
-    : new ReelkeepError('mail_unavailable', `The mail to ${mail.to.email} could not be handed over: ${why}. It is tried again by itself.`, { cause: error })
+    ? new ReelkeepError(
+        'mail_rejected',
+        `The mail server refused the mail to ${mail.to.email}: ${why}. Correct the address, then retry.`,
+        { cause: error },
+      )
+    : new ReelkeepError(
+        'mail_unavailable',
+        `The mail to ${mail.to.email} could not be handed over: ${why}. It is tried again by itself.`,
+        { cause: error },
+      )
 }

@@ -27,11 +27,20 @@ const retryAfterMs: Readonly<Record<ErrorKind, number | null>> = {
 /** Reads an activity's failure; a cancellation is not one and is thrown on. */
 export function readFailure(error: unknown): StageFailure {
   const cause = error instanceof ActivityFailure ? error.cause : error
-  if (isCancellation(error)) return { code: 'cancelled', message: 'A person stopped this step. Retry it, or go on without it.', retryAfterMs: null }
+  if (isCancellation(error))
+    return {
+      code: 'cancelled',
+      message: 'A person stopped this step. Retry it, or go on without it.',
+      retryAfterMs: null,
+    }
   if (cause instanceof ApplicationFailure && isErrorCode(cause.type))
     return { code: cause.type, message: cause.message, retryAfterMs: retryAfterMs[errorKinds[cause.type]] }
   if (cause instanceof TimeoutFailure)
-    return { code: 'pipeline_unavailable', message: 'The worker that did this went silent. Another one tries it again.', retryAfterMs: soonMs }
+    return {
+      code: 'pipeline_unavailable',
+      message: 'The worker that did this went silent. Another one tries it again.',
+      retryAfterMs: soonMs,
+    }
   const text = cause instanceof Error ? cause.message : String(cause)
   return { code: 'internal', message: `Something unexpected went wrong: ${text}`, retryAfterMs: soonMs }
 }

@@ -23,7 +23,8 @@ const noticeGraceMs = 5 * 60_000
 const longestRetryMs = 6 * 3_600_000
 
 /** How a stage ended: done, or a person decided otherwise. */
-export type StageEnd<T> = { readonly how: 'done'; readonly value: T } | { readonly how: Exclude<ProblemOption, 'retry'> }
+export type StageEnd<T> =
+  { readonly how: 'done'; readonly value: T } | { readonly how: Exclude<ProblemOption, 'retry'> }
 
 interface Parked {
   readonly stage: Stage
@@ -71,7 +72,9 @@ export function beginLife(input: RecordingInput): Life {
   }
   setHandler(statusQuery, () => ({ facts: life.facts, waiting: life.waiting }))
   for (const kind of commandKinds)
-    setHandler(commandUpdate(kind), (request) => obey(life, request), { validator: (request) => validate(life, request) })
+    setHandler(commandUpdate(kind), (request) => obey(life, request), {
+      validator: (request) => validate(life, request),
+    })
   return life
 }
 
@@ -138,7 +141,12 @@ function remember(life: Life, requestId: string): void {
 }
 
 /** Says what the recording waits for, where people and operators look. */
-export async function sayWaiting(life: Life, waitingFor: string, nextStep: string, nextAtMs: number | null = null): Promise<void> {
+export async function sayWaiting(
+  life: Life,
+  waitingFor: string,
+  nextStep: string,
+  nextAtMs: number | null = null,
+): Promise<void> {
   life.waiting = { waitingFor, nextStep, nextAtMs }
   const when = nextAtMs === null ? '' : ` at ${new Date(nextAtMs).toISOString()}`
   setCurrentDetails(`**Waits for** ${waitingFor}\n\n**Then** ${nextStep}${when}`)
@@ -174,8 +182,16 @@ export async function attempt<T>(
       return { how: 'done', value }
     } catch (error) {
       const failure = readFailure(error)
-      const retryInMs = failure.retryAfterMs === null ? null : Math.min(failure.retryAfterMs * 2 ** (attempts - 1), longestRetryMs)
-      const decision = await park(life, { stage, attempts, options, code: failure.code, message: failure.message, retryInMs })
+      const retryInMs =
+        failure.retryAfterMs === null ? null : Math.min(failure.retryAfterMs * 2 ** (attempts - 1), longestRetryMs)
+      const decision = await park(life, {
+        stage,
+        attempts,
+        options,
+        code: failure.code,
+        message: failure.message,
+        retryInMs,
+      })
       if (decision === 'retry') continue
       await unpark(life, stage, decision)
       return { how: decision }
@@ -193,13 +209,21 @@ interface Parking {
 }
 
 /** Parks a stage in needs attention until somebody, or the clock, decides. */
-export async function park(life: Life, { stage, attempts, options, code, message, retryInMs }: Parking): Promise<ProblemOption> {
+export async function park(
+  life: Life,
+  { stage, attempts, options, code, message, retryInMs }: Parking,
+): Promise<ProblemOption> {
   const parked: Parked = { stage, options, decision: null }
   life.parked.add(parked)
   const nextRetryAtMs = retryInMs === null ? null : Date.now() + retryInMs
   await records.park(refOf(life), { stage, code, message, attempts, nextRetryAtMs, options })
   upsertSearchAttributes([{ key: attributeKeys.problem, value: code }])
-  await sayWaiting(life, `a person, because ${message}`, nextRetryAtMs === null ? 'nothing happens by itself' : 'it is tried again', nextRetryAtMs)
+  await sayWaiting(
+    life,
+    `a person, because ${message}`,
+    nextRetryAtMs === null ? 'nothing happens by itself' : 'it is tried again',
+    nextRetryAtMs,
+  )
   if (retryInMs === null) await condition(() => parked.decision !== null)
   else await condition(() => parked.decision !== null, retryInMs)
   life.parked.delete(parked)

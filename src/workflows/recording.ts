@@ -20,7 +20,9 @@ export async function recordingWorkflow(input: RecordingInput): Promise<void> {
   }
 }
 
-const stages: Readonly<Record<Exclude<RecordingFacts['state'], 'purged'>, (life: Life, facts: RecordingFacts) => Promise<void>>> = {
+const stages: Readonly<
+  Record<Exclude<RecordingFacts['state'], 'purged'>, (life: Life, facts: RecordingFacts) => Promise<void>>
+> = {
   accepted: async (life) => records.openClaim(refOf(life)),
   awaiting_claim: awaitClaim,
   claimed: encode,
@@ -42,7 +44,14 @@ async function ingest(life: Life): Promise<boolean> {
     const taken = end.value
     if (taken.kind !== 'quarantined') return taken.kind === 'accepted'
     const { code, message } = taken
-    const decision = await park(life, { stage: 'ingest', attempts, options: ['retry', 'replace', 'give_up'], code, message, retryInMs: null })
+    const decision = await park(life, {
+      stage: 'ingest',
+      attempts,
+      options: ['retry', 'replace', 'give_up'],
+      code,
+      message,
+      retryInMs: null,
+    })
     await records.unpark(refOf(life), 'ingest', decision)
     if (decision === 'replace') await records.reviseDeposit(refOf(life))
     if (decision === 'give_up') return records.refuseDeposit(refOf(life)).then(() => false)
@@ -58,7 +67,11 @@ async function awaitClaim(life: Life): Promise<void> {
   const left = () => life.facts?.state !== 'awaiting_claim'
   const steps: { kind: NoticeKind; afterMs: number; saying: string }[] = [
     { kind: 'claim_wanted', afterMs: 0, saying: 'the manager is told' },
-    ...remindAfterMs.map((afterMs) => ({ kind: 'claim_reminder' as const, afterMs, saying: 'the manager is reminded' })),
+    ...remindAfterMs.map((afterMs) => ({
+      kind: 'claim_reminder' as const,
+      afterMs,
+      saying: 'the manager is reminded',
+    })),
     { kind: 'claim_escalation', afterMs: escalateAfterMs, saying: 'administrators are told' },
   ]
   for (const { kind, afterMs, saying } of steps) {
@@ -68,7 +81,12 @@ async function awaitClaim(life: Life): Promise<void> {
     }
     tell(life, kind, `claim-${round}-after-${afterMs}`)
   }
-  await sayWaiting(life, 'an owner: somebody has to claim or assign it', 'its deletion is requested', startMs + expireAfterMs)
+  await sayWaiting(
+    life,
+    'an owner: somebody has to claim or assign it',
+    'its deletion is requested',
+    startMs + expireAfterMs,
+  )
   if (await restUntil(life, startMs + expireAfterMs, left)) return
   await records.requestByPolicy(refOf(life), 'Nobody claimed it')
 }
@@ -122,16 +140,27 @@ async function beginRetention(life: Life): Promise<void> {
 async function retain(life: Life, facts: RecordingFacts): Promise<void> {
   if (workflowInfo().continueAsNewSuggested) await goOnInNewRun(life)
   const changed = () =>
-    life.facts?.state !== 'retained' || life.facts.planHash !== facts.planHash || life.facts.holds.length !== facts.holds.length
+    life.facts?.state !== 'retained' ||
+    life.facts.planHash !== facts.planHash ||
+    life.facts.holds.length !== facts.holds.length
   if (facts.holds.length > 0) {
-    await sayWaiting(life, `the release of a legal hold (${facts.holds.map((hold) => hold.reason).join('; ')})`, 'nothing is deleted while it stands')
+    await sayWaiting(
+      life,
+      `the release of a legal hold (${facts.holds.map((hold) => hold.reason).join('; ')})`,
+      'nothing is deleted while it stands',
+    )
     await restUntil(life, null, changed)
     return
   }
   const endsAtMs = Math.max(facts.retainUntilMs ?? Number.MAX_SAFE_INTEGER, life.askAgainAtMs)
   const reminders = (facts.plan?.actions ?? []).filter((action) => action.kind === 'remind' && action.atMs > Date.now())
   for (const reminder of reminders) {
-    await sayWaiting(life, `the end of its retention: ${facts.plan?.reason ?? ''}`, 'its owner is reminded', reminder.atMs)
+    await sayWaiting(
+      life,
+      `the end of its retention: ${facts.plan?.reason ?? ''}`,
+      'its owner is reminded',
+      reminder.atMs,
+    )
     if (await restUntil(life, reminder.atMs, changed)) return
     tell(life, 'retention_ending', `${facts.planHash?.slice(0, 12)}-${reminder.atMs}`)
   }
@@ -151,7 +180,12 @@ async function awaitApproval(life: Life, facts: RecordingFacts): Promise<void> {
   for (let round = 0; !decided(); round += 1) {
     tell(life, 'approval_wanted', `${facts.disposition?.id ?? ''}-${round}`)
     const againAtMs = Date.now() + remindEveryMs
-    await sayWaiting(life, `${approvals} approval(s) of its deletion: ${facts.disposition?.reason ?? ''}`, 'the approvers are asked again', againAtMs)
+    await sayWaiting(
+      life,
+      `${approvals} approval(s) of its deletion: ${facts.disposition?.reason ?? ''}`,
+      'the approvers are asked again',
+      againAtMs,
+    )
     await restUntil(life, againAtMs, decided)
   }
   if (life.facts?.state === 'retained') life.askAgainAtMs = Date.now() + remindEveryMs

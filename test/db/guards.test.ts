@@ -54,7 +54,16 @@ afterAll(async () => {
   await database?.drop()
 })
 
-const media = JSON.stringify({ container: 'mp4', durationMs: 1000, sizeBytes: 1, video: null, audio: null, streamCount: 1, title: null, notes: [] })
+const media = JSON.stringify({
+  container: 'mp4',
+  durationMs: 1000,
+  sizeBytes: 1,
+  video: null,
+  audio: null,
+  streamCount: 1,
+  title: null,
+  notes: [],
+})
 
 /** A recording in any state, by its lawful way there. */
 async function makeRecording(account = accounts[0]!, ...path: string[]): Promise<string> {
@@ -62,18 +71,53 @@ async function makeRecording(account = accounts[0]!, ...path: string[]): Promise
   await db.asAccount(account.id, async (tx) => {
     await tx
       .insertInto('deposits')
-      .values({ id, account_id: account.id, inbox_id: account.inbox, recorder_id: account.recorder, path: `${id}.mp4`, size_bytes: 1, mtime_ms: 1, file_id: id, state: 'accepted', end_signal: 'quiet', sha256: null, reason_code: null, reason: null, recording_id: id })
+      .values({
+        id,
+        account_id: account.id,
+        inbox_id: account.inbox,
+        recorder_id: account.recorder,
+        path: `${id}.mp4`,
+        size_bytes: 1,
+        mtime_ms: 1,
+        file_id: id,
+        state: 'accepted',
+        end_signal: 'quiet',
+        sha256: null,
+        reason_code: null,
+        reason: null,
+        recording_id: id,
+      })
       .execute()
     await tx
       .insertInto('recordings')
-      .values({ id, account_id: account.id, recorder_id: account.recorder, deposit_id: id, title: id, sha256: id, size_bytes: 1, media, owner_id: null, progress_percent: null, waiting_for: null, next_step: null, plan_hash: null })
+      .values({
+        id,
+        account_id: account.id,
+        recorder_id: account.recorder,
+        deposit_id: id,
+        title: id,
+        sha256: id,
+        size_bytes: 1,
+        media,
+        owner_id: null,
+        progress_percent: null,
+        waiting_for: null,
+        next_step: null,
+        plan_hash: null,
+      })
       .execute()
-    for (const state of path) await tx.updateTable('recordings').set({ state: state as never }).where('id', '=', id).execute()
+    for (const state of path)
+      await tx
+        .updateTable('recordings')
+        .set({ state: state as never })
+        .where('id', '=', id)
+        .execute()
   })
   return id
 }
 
-const command = (id: string, actor: Actor, what: Command, requestId: string = randomUUID()) => applyCommand(db, id, { command: what, actor, requestId })
+const command = (id: string, actor: Actor, what: Command, requestId: string = randomUUID()) =>
+  applyCommand(db, id, { command: what, actor, requestId })
 
 test('the edges of the database are the edges of the domain', async () => {
   const rows = await db.asAccount(accounts[0]!.id, listEdges)
@@ -92,10 +136,14 @@ describe('row-level security', () => {
   test('shows nothing of another account, and lets nothing be written into it', async () => {
     const id = await makeRecording()
     const [one, two] = accounts as [(typeof accounts)[0], (typeof accounts)[0]]
-    const seen = await db.asAccount(two.id, (tx) => tx.selectFrom('recordings').select('id').where('id', '=', id).execute())
+    const seen = await db.asAccount(two.id, (tx) =>
+      tx.selectFrom('recordings').select('id').where('id', '=', id).execute(),
+    )
     expect(seen).toEqual([])
     await expect(
-      db.asAccount(two.id, (tx) => tx.insertInto('people').values({ account_id: one.id, name: 'x', email: 'x', roles: [] }).execute()),
+      db.asAccount(two.id, (tx) =>
+        tx.insertInto('people').values({ account_id: one.id, name: 'x', email: 'x', roles: [] }).execute(),
+      ),
     ).rejects.toThrow(/row-level security/)
     expect(await command(id, two.actors[0]!, { kind: 'claim' })).toMatchObject({ verdict: { code: 'not_found' } })
   })
@@ -117,27 +165,39 @@ describe('a recording', () => {
   test('takes only allowed edges', async () => {
     const id = await makeRecording()
     await expect(
-      db.asAccount(accounts[0]!.id, (tx) => tx.updateTable('recordings').set({ state: 'purged' }).where('id', '=', id).execute()),
+      db.asAccount(accounts[0]!.id, (tx) =>
+        tx.updateTable('recordings').set({ state: 'purged' }).where('id', '=', id).execute(),
+      ),
     ).rejects.toThrow(/cannot go from accepted to purged/)
   })
 
   test('writes an audit row at every change of state, in the same transaction', async () => {
     const id = await makeRecording(accounts[0], 'awaiting_claim', 'claimed')
-    const { rows } = await owner.query(`select set_config('app.account', $1, false)`, [accounts[0]!.id]).then(() => owner.query('select action from audit_events where recording_id = $1 order by seq', [id]))
-    expect(rows.map((row) => row.action)).toEqual(['recording.accepted', 'recording.awaiting_claim', 'recording.claimed'])
+    const { rows } = await owner
+      .query(`select set_config('app.account', $1, false)`, [accounts[0]!.id])
+      .then(() => owner.query('select action from audit_events where recording_id = $1 order by seq', [id]))
+    expect(rows.map((row) => row.action)).toEqual([
+      'recording.accepted',
+      'recording.awaiting_claim',
+      'recording.claimed',
+    ])
   })
 
   test('keeps its original', async () => {
     const id = await makeRecording()
     await expect(
-      db.asAccount(accounts[0]!.id, (tx) => tx.updateTable('recordings').set({ sha256: 'other' }).where('id', '=', id).execute()),
+      db.asAccount(accounts[0]!.id, (tx) =>
+        tx.updateTable('recordings').set({ sha256: 'other' }).where('id', '=', id).execute(),
+      ),
     ).rejects.toThrow(/immutable/)
   })
 
   test('is not purged without an approved disposition', async () => {
     const id = await makeRecording(accounts[0], 'awaiting_claim', 'disposition_requested', 'approved', 'trashed')
     await expect(
-      db.asAccount(accounts[0]!.id, (tx) => tx.updateTable('recordings').set({ state: 'purging' }).where('id', '=', id).execute()),
+      db.asAccount(accounts[0]!.id, (tx) =>
+        tx.updateTable('recordings').set({ state: 'purging' }).where('id', '=', id).execute(),
+      ),
     ).rejects.toThrow(/no approved disposition/)
   })
 })
@@ -145,15 +205,24 @@ describe('a recording', () => {
 describe('claims and approvals', () => {
   test('of many at once exactly one wins, the others are told', async () => {
     const id = await makeRecording(accounts[0], 'awaiting_claim')
-    const answers = await Promise.all(accounts[0]!.actors.flatMap((actor) => [1, 2, 3].map(() => command(id, actor, { kind: 'claim' }))))
+    const answers = await Promise.all(
+      accounts[0]!.actors.flatMap((actor) => [1, 2, 3].map(() => command(id, actor, { kind: 'claim' }))),
+    )
     expect(answers.filter((answer) => answer.verdict.ok)).toHaveLength(1)
-    expect(answers.filter((answer) => !answer.verdict.ok).every((answer) => !answer.verdict.ok && answer.verdict.code === 'already_claimed')).toBe(true)
+    expect(
+      answers
+        .filter((answer) => !answer.verdict.ok)
+        .every((answer) => !answer.verdict.ok && answer.verdict.code === 'already_claimed'),
+    ).toBe(true)
   })
 
   test('the same request twice counts once and gets the same yes', async () => {
     const id = await makeRecording(accounts[0], 'awaiting_claim')
     const requestId = randomUUID()
-    const answers = [await command(id, accounts[0]!.actors[2]!, { kind: 'claim' }, requestId), await command(id, accounts[0]!.actors[2]!, { kind: 'claim' }, requestId)]
+    const answers = [
+      await command(id, accounts[0]!.actors[2]!, { kind: 'claim' }, requestId),
+      await command(id, accounts[0]!.actors[2]!, { kind: 'claim' }, requestId),
+    ]
     expect(answers.map((answer) => answer.verdict.ok)).toEqual([true, true])
   })
 
@@ -161,9 +230,21 @@ describe('claims and approvals', () => {
     const id = await makeRecording(accounts[0], 'awaiting_claim')
     const [ada, ben] = accounts[0]!.actors as [Actor, Actor]
     await command(id, ada, { kind: 'requestDeletion', reason: 'test' })
-    const disposition = await db.asAccount(ada.accountId, (tx) => tx.selectFrom('dispositions').selectAll().where('recording_id', '=', id).executeTakeFirstOrThrow())
+    const disposition = await db.asAccount(ada.accountId, (tx) =>
+      tx.selectFrom('dispositions').selectAll().where('recording_id', '=', id).executeTakeFirstOrThrow(),
+    )
     const approve = (who: Actor, planHash: string) =>
-      db.asAccount(ada.accountId, (tx) => tx.insertInto('approvals').values({ disposition_id: disposition.id, account_id: ada.accountId, person_id: who.personId, plan_hash: planHash }).execute())
+      db.asAccount(ada.accountId, (tx) =>
+        tx
+          .insertInto('approvals')
+          .values({
+            disposition_id: disposition.id,
+            account_id: ada.accountId,
+            person_id: who.personId,
+            plan_hash: planHash,
+          })
+          .execute(),
+      )
     await expect(approve(ada, disposition.plan_hash)).rejects.toThrow(/person who requested/)
     await expect(approve(ben, 'other')).rejects.toThrow(/another plan/)
   })
@@ -175,7 +256,9 @@ describe('claims and approvals', () => {
     await command(id, ben, { kind: 'approveDeletion', planHash: asked.facts?.planHash ?? '' })
     const held = await command(id, ben, { kind: 'hold', reason: 'court' })
     expect(held.facts).toMatchObject({ state: 'awaiting_claim', disposition: null, holds: [{ reason: 'court' }] })
-    expect(await command(id, ada, { kind: 'requestDeletion', reason: 'again' })).toMatchObject({ verdict: { code: 'on_hold' } })
+    expect(await command(id, ada, { kind: 'requestDeletion', reason: 'again' })).toMatchObject({
+      verdict: { code: 'on_hold' },
+    })
   })
 })
 
@@ -207,7 +290,9 @@ test('a clock moves only in a system that was created for it', async () => {
   await admin.query('alter table system enable trigger system_is_final')
   await admin.end()
   const real = openDatabase(other.appUrl)
-  await expect(real.asAccount(randomUUID(), (tx) => allowFastForward(tx, randomUUID(), 1000))).rejects.toMatchObject({ code: 'fast_forward_refused' })
+  await expect(real.asAccount(randomUUID(), (tx) => allowFastForward(tx, randomUUID(), 1000))).rejects.toMatchObject({
+    code: 'fast_forward_refused',
+  })
   await real.close()
   expect(name).toMatch(/^test_/)
   await other.drop()

@@ -63,7 +63,7 @@ async function readStack(home: string): Promise<{ url: string; fastForward: bool
 
 test(
   'npm start -- --once shows a whole life; killed in the middle, the next start continues it',
-  { timeout: 300_000 },
+  { timeout: 180_000 },
   async () => {
     const home = await newHome()
     const first = up(home, '--once')
@@ -85,7 +85,7 @@ test(
 
 test(
   'an empty system: one start at a time, no clocks moved, Ctrl-C twice is one Ctrl-C',
-  { timeout: 200_000 },
+  { timeout: 100_000 },
   async () => {
     const home = await newHome()
     const stack = up(home, '--no-demo')

@@ -6,7 +6,13 @@ import type { Disposition, RecordingFacts } from '../../src/domain/recording.ts'
 import { recordingStates } from '../../src/domain/recording.ts'
 
 const now = Date.UTC(2030, 0, 1)
-const person = (personId: string, ...roles: Role[]): Actor => ({ accountId: 'a', personId, name: personId, roles, scopes: ['read', 'write'] })
+const person = (personId: string, ...roles: Role[]): Actor => ({
+  accountId: 'a',
+  personId,
+  name: personId,
+  roles,
+  scopes: ['read', 'write'],
+})
 const hold = { id: 'h', reason: 'court', placedBy: 'ada', placedAtMs: now }
 const request: Disposition = {
   id: 'd',
@@ -49,9 +55,27 @@ const table: [string, Partial<RecordingFacts>, Command, Actor, string][] = [
   ['anybody with the role claims', waiting, { kind: 'claim' }, person('u', 'user'), 'ok'],
   ['a viewer does not', waiting, { kind: 'claim' }, person('u', 'viewer'), 'forbidden'],
   ['the second one is told', { state: 'claimed' }, { kind: 'claim' }, person('u', 'user'), 'already_claimed'],
-  ['a manager claims alone', { ...waiting, assignment: 'manager', managerId: 'm' }, { kind: 'claim' }, person('u', 'user'), 'forbidden'],
-  ['that manager may', { ...waiting, assignment: 'manager', managerId: 'm' }, { kind: 'claim' }, person('m', 'user'), 'ok'],
-  ['an admin may too', { ...waiting, assignment: 'manager', managerId: 'm' }, { kind: 'claim' }, person('x', 'admin'), 'ok'],
+  [
+    'a manager claims alone',
+    { ...waiting, assignment: 'manager', managerId: 'm' },
+    { kind: 'claim' },
+    person('u', 'user'),
+    'forbidden',
+  ],
+  [
+    'that manager may',
+    { ...waiting, assignment: 'manager', managerId: 'm' },
+    { kind: 'claim' },
+    person('m', 'user'),
+    'ok',
+  ],
+  [
+    'an admin may too',
+    { ...waiting, assignment: 'manager', managerId: 'm' },
+    { kind: 'claim' },
+    person('x', 'admin'),
+    'ok',
+  ],
   ['assigning is for managers', waiting, { kind: 'assign', ownerId: 'u' }, person('u', 'user'), 'forbidden'],
   ['a read key changes nothing', waiting, { kind: 'claim' }, { ...person('u', 'user'), scopes: ['read'] }, 'forbidden'],
   ['not mine is for the owner', { state: 'claimed' }, { kind: 'notMine' }, person('u', 'user'), 'forbidden'],
@@ -59,29 +83,119 @@ const table: [string, Partial<RecordingFacts>, Command, Actor, string][] = [
   ['not mine when it is kept', {}, { kind: 'notMine' }, person('olga', 'user'), 'wrong_state'],
   ['a hold at any time', {}, { kind: 'hold', reason: 'x' }, person('o', 'operator'), 'ok'],
   ['a hold on trash', trashed, { kind: 'hold', reason: 'x' }, person('o', 'operator'), 'ok'],
-  ['a hold once the purge began', { state: 'purging' }, { kind: 'hold', reason: 'x' }, person('o', 'operator'), 'wrong_state'],
+  [
+    'a hold once the purge began',
+    { state: 'purging' },
+    { kind: 'hold', reason: 'x' },
+    person('o', 'operator'),
+    'wrong_state',
+  ],
   ['a hold by a user', {}, { kind: 'hold', reason: 'x' }, person('olga', 'user'), 'forbidden'],
   ['releasing what stands', { holds: [hold] }, { kind: 'release', holdId: 'h' }, person('o', 'operator'), 'ok'],
   ['releasing nothing', {}, { kind: 'release', holdId: 'h' }, person('o', 'operator'), 'not_found'],
-  ['deletion before retention ends', { retainUntilMs: now + 1 }, { kind: 'requestDeletion', reason: 'x' }, person('olga', 'user'), 'retention_not_ended'],
-  ['deletion by an admin before retention ends', { retainUntilMs: now + 1 }, { kind: 'requestDeletion', reason: 'x' }, person('x', 'admin'), 'retention_not_ended'],
+  [
+    'deletion before retention ends',
+    { retainUntilMs: now + 1 },
+    { kind: 'requestDeletion', reason: 'x' },
+    person('olga', 'user'),
+    'retention_not_ended',
+  ],
+  [
+    'deletion by an admin before retention ends',
+    { retainUntilMs: now + 1 },
+    { kind: 'requestDeletion', reason: 'x' },
+    person('x', 'admin'),
+    'retention_not_ended',
+  ],
   ['deletion afterwards', {}, { kind: 'requestDeletion', reason: 'x' }, person('olga', 'user'), 'ok'],
-  ['deletion under a hold', { holds: [hold] }, { kind: 'requestDeletion', reason: 'x' }, person('olga', 'user'), 'on_hold'],
-  ['deletion instead of a claim', { ...waiting, managerId: 'm' }, { kind: 'requestDeletion', reason: 'x' }, person('m', 'manager'), 'ok'],
-  ['deletion instead of a claim by anyone', waiting, { kind: 'requestDeletion', reason: 'x' }, person('u', 'user'), 'forbidden'],
+  [
+    'deletion under a hold',
+    { holds: [hold] },
+    { kind: 'requestDeletion', reason: 'x' },
+    person('olga', 'user'),
+    'on_hold',
+  ],
+  [
+    'deletion instead of a claim',
+    { ...waiting, managerId: 'm' },
+    { kind: 'requestDeletion', reason: 'x' },
+    person('m', 'manager'),
+    'ok',
+  ],
+  [
+    'deletion instead of a claim by anyone',
+    waiting,
+    { kind: 'requestDeletion', reason: 'x' },
+    person('u', 'user'),
+    'forbidden',
+  ],
   ['approval by another', asked, { kind: 'approveDeletion', planHash: 'p' }, person('ben', 'manager'), 'ok'],
-  ['approval by the requester', asked, { kind: 'approveDeletion', planHash: 'p' }, person('ada', 'admin'), 'self_approval'],
-  ['approval of another plan', asked, { kind: 'approveDeletion', planHash: 'q' }, person('ben', 'manager'), 'plan_changed'],
-  ['approval after the plan changed', { ...asked, planHash: 'q' }, { kind: 'approveDeletion', planHash: 'p' }, person('ben', 'manager'), 'plan_changed'],
-  ['approval twice', { ...asked, disposition: { ...request, approvedBy: ['ben'] } }, { kind: 'approveDeletion', planHash: 'p' }, person('ben', 'manager'), 'already_approved'],
+  [
+    'approval by the requester',
+    asked,
+    { kind: 'approveDeletion', planHash: 'p' },
+    person('ada', 'admin'),
+    'self_approval',
+  ],
+  [
+    'approval of another plan',
+    asked,
+    { kind: 'approveDeletion', planHash: 'q' },
+    person('ben', 'manager'),
+    'plan_changed',
+  ],
+  [
+    'approval after the plan changed',
+    { ...asked, planHash: 'q' },
+    { kind: 'approveDeletion', planHash: 'p' },
+    person('ben', 'manager'),
+    'plan_changed',
+  ],
+  [
+    'approval twice',
+    { ...asked, disposition: { ...request, approvedBy: ['ben'] } },
+    { kind: 'approveDeletion', planHash: 'p' },
+    person('ben', 'manager'),
+    'already_approved',
+  ],
   ['approval by a user', asked, { kind: 'approveDeletion', planHash: 'p' }, person('u', 'user'), 'forbidden'],
   ['approval of nothing', {}, { kind: 'approveDeletion', planHash: 'p' }, person('ben', 'manager'), 'wrong_state'],
   ['undo in the window', trashed, { kind: 'undo' }, person('olga', 'user'), 'ok'],
-  ['undo too late', { ...trashed, disposition: { ...request, undoUntilMs: now } }, { kind: 'undo' }, person('olga', 'user'), 'undo_window_over'],
-  ['extension', { retainUntilMs: now + 5 }, { kind: 'extend', untilMs: now + 10, reason: 'x' }, person('olga', 'user'), 'ok'],
-  ['extension backwards', { retainUntilMs: now + 5 }, { kind: 'extend', untilMs: now + 4, reason: 'x' }, person('olga', 'user'), 'invalid_request'],
-  ['extension by a million years', {}, { kind: 'extend', untilMs: now + 3.2e16, reason: 'x' }, person('olga', 'user'), 'invalid_request'],
-  ['extension to no number', {}, { kind: 'extend', untilMs: Number.NaN, reason: 'x' }, person('olga', 'user'), 'invalid_request'],
+  [
+    'undo too late',
+    { ...trashed, disposition: { ...request, undoUntilMs: now } },
+    { kind: 'undo' },
+    person('olga', 'user'),
+    'undo_window_over',
+  ],
+  [
+    'extension',
+    { retainUntilMs: now + 5 },
+    { kind: 'extend', untilMs: now + 10, reason: 'x' },
+    person('olga', 'user'),
+    'ok',
+  ],
+  [
+    'extension backwards',
+    { retainUntilMs: now + 5 },
+    { kind: 'extend', untilMs: now + 4, reason: 'x' },
+    person('olga', 'user'),
+    'invalid_request',
+  ],
+  [
+    'extension by a million years',
+    {},
+    { kind: 'extend', untilMs: now + 3.2e16, reason: 'x' },
+    person('olga', 'user'),
+    'invalid_request',
+  ],
+  [
+    'extension to no number',
+    {},
+    { kind: 'extend', untilMs: Number.NaN, reason: 'x' },
+    person('olga', 'user'),
+    'invalid_request',
+  ],
 ]
 
 test.each(table)('%s', (_name, change, command, actor, expected) => {
@@ -93,7 +207,15 @@ test('every command has an answer in every state, whoever asks', () => {
   for (const state of recordingStates)
     for (const kind of commandKinds)
       for (const actor of [person('x', 'viewer'), person('x', 'admin')]) {
-        const command = { kind, option: 'retry', ownerId: 'u', reason: 'r', untilMs: now, holdId: 'h', planHash: 'p' } as Command
+        const command = {
+          kind,
+          option: 'retry',
+          ownerId: 'u',
+          reason: 'r',
+          untilMs: now,
+          holdId: 'h',
+          planHash: 'p',
+        } as Command
         const verdict = decideCommand(facts({ state }), command, actor, now)
         if (!verdict.ok) expect(verdict.message.length).toBeGreaterThan(20)
       }

@@ -5,7 +5,12 @@ import type { RetentionRule } from '../../src/domain/policy.ts'
 import { describeBytes, describeDuration, msPer } from '../../src/domain/units.ts'
 
 const facts = { recorderId: 'r', durationMs: 60_000, tags: ['exam'], acceptedAtMs: 0, extendedToMs: null }
-const rule = (id: string, keepMs: number, when: RetentionRule['when'] = {}): RetentionRule => ({ id, name: id, when, keepMs })
+const rule = (id: string, keepMs: number, when: RetentionRule['when'] = {}): RetentionRule => ({
+  id,
+  name: id,
+  when,
+  keepMs,
+})
 const policy = (...rules: RetentionRule[]) => ({ ...defaultPolicy, retention: { ...defaultPolicy.retention, rules } })
 
 test.each<[string, RetentionRule[], Partial<typeof facts>, string]>([

@@ -20,8 +20,16 @@ beforeAll(async () => {
   ;[inbox, backup, primary] = await Promise.all([startSshd(), startSshd(), startSeaweed()])
   await mkdir(join(inbox.directory, 'hall'))
   world = await startWorld({
-    urls: { inbox: inbox.url().replace(inbox.secretName, 'INBOX'), primary: primary.url('kept'), backup: backup.url().replace(backup.secretName, 'BACKUP') },
-    env: { REELKEEP_SECRET_INBOX: inbox.secret, REELKEEP_SECRET_BACKUP: backup.secret, [`REELKEEP_SECRET_${primary.secretName}`]: primary.secret },
+    urls: {
+      inbox: inbox.url().replace(inbox.secretName, 'INBOX'),
+      primary: primary.url('kept'),
+      backup: backup.url().replace(backup.secretName, 'BACKUP'),
+    },
+    env: {
+      REELKEEP_SECRET_INBOX: inbox.secret,
+      REELKEEP_SECRET_BACKUP: backup.secret,
+      [`REELKEEP_SECRET_${primary.secretName}`]: primary.secret,
+    },
   })
   await world.addRecorder({ name: 'hall', assignment: 'automatic', defaultOwnerId: world.people.ada.personId })
 })
@@ -34,7 +42,21 @@ afterAll(async () => {
 function sftp(commands: readonly string[]): void {
   execFileSync(
     'sftp',
-    ['-b', '-', '-P', String(inbox.port), '-i', inbox.identityFile ?? '', '-o', 'StrictHostKeyChecking=no', '-o', 'UserKnownHostsFile=/dev/null', '-o', 'LogLevel=ERROR', `${inbox.user}@${inbox.host}`],
+    [
+      '-b',
+      '-',
+      '-P',
+      String(inbox.port),
+      '-i',
+      inbox.identityFile ?? '',
+      '-o',
+      'StrictHostKeyChecking=no',
+      '-o',
+      'UserKnownHostsFile=/dev/null',
+      '-o',
+      'LogLevel=ERROR',
+      `${inbox.user}@${inbox.host}`,
+    ],
     { input: `cd ${inbox.root}\n${commands.join('\n')}\nquit\n` },
   )
 }

@@ -101,11 +101,30 @@ export async function startWorld(
       personId: await ensurePerson(tx, { name, email: `${name.toLowerCase()}@example.test`, roles }),
     })
     return {
-      people: { ada: await person('Ada', ['admin']), ben: await person('Ben', ['manager', 'operator']), una: await person('Una', ['user']) },
+      people: {
+        ada: await person('Ada', ['admin']),
+        ben: await person('Ben', ['manager', 'operator']),
+        una: await person('Una', ['user']),
+      },
       stores: {
-        inbox: await ensureStore(tx, { name: 'inbox', site: 'a', role: 'inbox', url: options.urls?.inbox ?? `local:${join(home, 'inbox')}` }),
-        primary: await ensureStore(tx, { name: 'primary', site: 'a', role: 'primary', url: options.urls?.primary ?? `local:${join(home, 'primary')}` }),
-        backup: await ensureStore(tx, { name: 'backup', site: 'b', role: 'backup', url: options.urls?.backup ?? `local:${join(home, 'backup')}` }),
+        inbox: await ensureStore(tx, {
+          name: 'inbox',
+          site: 'a',
+          role: 'inbox',
+          url: options.urls?.inbox ?? `local:${join(home, 'inbox')}`,
+        }),
+        primary: await ensureStore(tx, {
+          name: 'primary',
+          site: 'a',
+          role: 'primary',
+          url: options.urls?.primary ?? `local:${join(home, 'primary')}`,
+        }),
+        backup: await ensureStore(tx, {
+          name: 'backup',
+          site: 'b',
+          role: 'backup',
+          url: options.urls?.backup ?? `local:${join(home, 'backup')}`,
+        }),
       },
     }
   })
@@ -125,7 +144,13 @@ export async function startWorld(
     },
     addRecorder: (recorder) =>
       db.asAccount(accountId, (tx) =>
-        ensureRecorder(tx, { inboxId: setup.stores.inbox, directory: recorder.name, assignment: 'claim', quietMs: 3000, ...recorder }),
+        ensureRecorder(tx, {
+          inboxId: setup.stores.inbox,
+          directory: recorder.name,
+          assignment: 'claim',
+          quietMs: 3000,
+          ...recorder,
+        }),
       ),
     async drop(from, path) {
       const to = join(home, 'inbox', path)
@@ -164,7 +189,10 @@ export async function saveHistory(world: World, recordingId: string, name: strin
   const last = await client.workflow.getHandle(id).fetchHistory()
   const firstRunId = last.events?.[0]?.workflowExecutionStartedEventAttributes?.firstExecutionRunId ?? ''
   const first = await client.workflow.getHandle(id, firstRunId).fetchHistory()
-  for (const [part, history] of [['begin', first], ['end', last]] as const) {
+  for (const [part, history] of [
+    ['begin', first],
+    ['end', last],
+  ] as const) {
     const text = historyToJSON(history).replaceAll(root, '/').replaceAll(world.home, '/home')
     await writeFile(new URL(`../workflows/histories/${name}-${part}.json`, import.meta.url), `${text}\n`)
   }
@@ -181,7 +209,10 @@ async function waitFor(world: World, path: string, wanted: (recording: Recording
     for (const deposit of deposits) {
       const recording = await world.detail(deposit.id)
       if (recording !== null && wanted(recording)) return recording
-      last = recording === null ? { deposit } : { state: recording.state, waiting: recording.waitingFor, problem: recording.problem }
+      last =
+        recording === null
+          ? { deposit }
+          : { state: recording.state, waiting: recording.waitingFor, problem: recording.problem }
     }
     await pause(100)
   }
@@ -202,8 +233,15 @@ async function makeNamespace(): Promise<string> {
   try {
     await connection.workflowService.registerNamespace({ namespace, workflowExecutionRetentionPeriod: msToTs('1 day') })
     const types = temporal.api.enums.v1.IndexedValueType
-    const typeOf = { Keyword: types.INDEXED_VALUE_TYPE_KEYWORD, Datetime: types.INDEXED_VALUE_TYPE_DATETIME, Int: types.INDEXED_VALUE_TYPE_INT, Bool: types.INDEXED_VALUE_TYPE_BOOL }
-    const searchAttributes = Object.fromEntries(Object.entries(productSearchAttributes).map(([name, type]) => [name, typeOf[type]]))
+    const typeOf = {
+      Keyword: types.INDEXED_VALUE_TYPE_KEYWORD,
+      Datetime: types.INDEXED_VALUE_TYPE_DATETIME,
+      Int: types.INDEXED_VALUE_TYPE_INT,
+      Bool: types.INDEXED_VALUE_TYPE_BOOL,
+    }
+    const searchAttributes = Object.fromEntries(
+      Object.entries(productSearchAttributes).map(([name, type]) => [name, typeOf[type]]),
+    )
     for (let tries = 0; ; tries += 1) {
       try {
         await connection.operatorService.addSearchAttributes({ namespace, searchAttributes })

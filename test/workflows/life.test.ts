@@ -60,27 +60,44 @@ test('a recording lives its whole life: years pass, a second person approves, ev
   expect([...(await bytesLeft(`primary/${prefix}`)), ...(await bytesLeft(`backup/${prefix}`))]).toEqual([])
 })
 
-test.concurrent('a manager is told, reminded, then administrators are; unclaimed, its deletion is requested and people decide', async () => {
-  await world.addRecorder({ name: 'managed', assignment: 'manager', managerId: world.people.ben.personId })
-  await world.drop(await sample(), 'managed/a.mp4')
-  const waiting = await world.until('managed/a.mp4', (recording) => recording.timeline.some((event) => event.action === 'notice.claim_wanted'))
-  expect(waiting.nextAtMs).not.toBeNull()
-  await expect(world.give(waiting.id, world.people.una, { kind: 'claim' })).rejects.toMatchObject({ code: 'forbidden' })
-  await world.fastForward(waiting.id, 91 * msPer.day)
-  const asked = await world.until('managed/a.mp4', (recording) => recording.state === 'disposition_requested')
-  const notices = () => asked.timeline.filter((event) => event.action.startsWith('notice.claim')).map((event) => [event.action, event.detail['to']])
-  expect(notices()).toEqual([
-    ['notice.claim_wanted', 'Ben'],
-    ['notice.claim_reminder', 'Ben'],
-    ['notice.claim_reminder', 'Ben'],
-    ['notice.claim_escalation', 'Ada'],
-  ])
-  await keepHistory(waiting.id, 'unclaimed')
-  await world.give(waiting.id, world.people.ben, { kind: 'rejectDeletion', reason: 'It is needed' })
-  expect(await world.detail(waiting.id)).toMatchObject({ state: 'awaiting_claim', facts: { plan: null } })
-  await world.give(waiting.id, world.people.ben, { kind: 'assign', ownerId: world.people.una.personId, title: 'Named' })
-  expect(await world.until('managed/a.mp4', (recording) => recording.state === 'retained')).toMatchObject({ title: 'Named', ownerName: 'Una' })
-})
+test.concurrent(
+  'a manager is told, reminded, then administrators are; unclaimed, its deletion is requested and people decide',
+  async () => {
+    await world.addRecorder({ name: 'managed', assignment: 'manager', managerId: world.people.ben.personId })
+    await world.drop(await sample(), 'managed/a.mp4')
+    const waiting = await world.until('managed/a.mp4', (recording) =>
+      recording.timeline.some((event) => event.action === 'notice.claim_wanted'),
+    )
+    expect(waiting.nextAtMs).not.toBeNull()
+    await expect(world.give(waiting.id, world.people.una, { kind: 'claim' })).rejects.toMatchObject({
+      code: 'forbidden',
+    })
+    await world.fastForward(waiting.id, 91 * msPer.day)
+    const asked = await world.until('managed/a.mp4', (recording) => recording.state === 'disposition_requested')
+    const notices = () =>
+      asked.timeline
+        .filter((event) => event.action.startsWith('notice.claim'))
+        .map((event) => [event.action, event.detail['to']])
+    expect(notices()).toEqual([
+      ['notice.claim_wanted', 'Ben'],
+      ['notice.claim_reminder', 'Ben'],
+      ['notice.claim_reminder', 'Ben'],
+      ['notice.claim_escalation', 'Ada'],
+    ])
+    await keepHistory(waiting.id, 'unclaimed')
+    await world.give(waiting.id, world.people.ben, { kind: 'rejectDeletion', reason: 'It is needed' })
+    expect(await world.detail(waiting.id)).toMatchObject({ state: 'awaiting_claim', facts: { plan: null } })
+    await world.give(waiting.id, world.people.ben, {
+      kind: 'assign',
+      ownerId: world.people.una.personId,
+      title: 'Named',
+    })
+    expect(await world.until('managed/a.mp4', (recording) => recording.state === 'retained')).toMatchObject({
+      title: 'Named',
+      ownerName: 'Una',
+    })
+  },
+)
 
 test.concurrent('a claim is granted once; the same request again gets the same yes; losers are told', async () => {
   await world.drop(await sample(), 'room/once.mp4')
@@ -91,7 +108,8 @@ test.concurrent('a claim is granted once; the same request again gets the same y
     world.give(id, world.people.ben, { kind: 'claim' }),
   ])
   expect(answers.filter((answer) => answer.status === 'fulfilled')).toHaveLength(1)
-  for (const answer of answers) if (answer.status === 'rejected') expect(answer.reason).toMatchObject({ code: 'already_claimed' })
+  for (const answer of answers)
+    if (answer.status === 'rejected') expect(answer.reason).toMatchObject({ code: 'already_claimed' })
   const kept = await world.until('room/once.mp4', (recording) => recording.state === 'retained')
   if (answers[0].status === 'fulfilled') await world.give(id, world.people.una, { kind: 'claim' }, 'same-request')
   expect(kept.timeline.filter((event) => event.action === 'command.claim')).toHaveLength(1)
@@ -106,7 +124,9 @@ test.concurrent('a hold outlasts retention; an undo brings back; a rejected requ
   const held = await world.detail(id)
   expect(held).toMatchObject({ state: 'retained', onHold: true })
   expect(held?.waitingFor).toContain('court 12/26')
-  await expect(world.give(id, world.people.ada, { kind: 'requestDeletion', reason: 'old' })).rejects.toMatchObject({ code: 'on_hold' })
+  await expect(world.give(id, world.people.ada, { kind: 'requestDeletion', reason: 'old' })).rejects.toMatchObject({
+    code: 'on_hold',
+  })
 
   await world.give(id, world.people.ben, { kind: 'release', holdId: held?.facts.holds[0]?.id ?? '' })
   const asked = await world.until(path, (recording) => recording.state === 'disposition_requested')
@@ -124,34 +144,50 @@ test.concurrent('a hold outlasts retention; an undo brings back; a rejected requ
   expect((await world.detail(id))?.facts.plan?.reason).toContain('extended')
 })
 
-test.concurrent('a broken file is quarantined with its reason, and taken in once it was mended under its name', async () => {
-  const good = await sample()
-  const cut = join(world.home, 'cut.mp4')
-  await writeFile(cut, (await readFile(good)).subarray(0, 3000))
-  await world.drop(cut, 'hall/broken.mp4')
-  const quarantined = await deposit('hall/broken.mp4', (row) => row.state === 'quarantined' || row.state === 'stalled')
-  expect(quarantined.reason_code).toBe('truncated')
-  await world.drop(good, 'hall/broken.mp4')
-  await world.until('hall/broken.mp4', (recording) => recording.state === 'retained')
-})
+test.concurrent(
+  'a broken file is quarantined with its reason, and taken in once it was mended under its name',
+  async () => {
+    const good = await sample()
+    const cut = join(world.home, 'cut.mp4')
+    await writeFile(cut, (await readFile(good)).subarray(0, 3000))
+    await world.drop(cut, 'hall/broken.mp4')
+    const quarantined = await deposit(
+      'hall/broken.mp4',
+      (row) => row.state === 'quarantined' || row.state === 'stalled',
+    )
+    expect(quarantined.reason_code).toBe('truncated')
+    await world.drop(good, 'hall/broken.mp4')
+    await world.until('hall/broken.mp4', (recording) => recording.state === 'retained')
+  },
+)
 
 test.concurrent('the same bytes again are linked to the first, and not processed twice', async () => {
   const file = await sample()
   await world.drop(file, 'hall/first.mp4')
   const first = await world.until('hall/first.mp4', (recording) => recording.state === 'retained')
   await world.drop(file, 'hall/again.mp4')
-  expect(await deposit('hall/again.mp4', (row) => row.state === 'duplicate' || row.state === 'released')).toMatchObject({ recording_id: first.id })
+  expect(await deposit('hall/again.mp4', (row) => row.state === 'duplicate' || row.state === 'released')).toMatchObject(
+    { recording_id: first.id },
+  )
 })
 
 test('a store that is away parks the recording with reason and next retry; a person retries, nothing is lost', async () => {
   await world.addRecorder({ name: 'away', assignment: 'automatic', defaultOwnerId: world.people.ada.personId })
   const backup = await world.db.asAccount(world.accountId, (tx) =>
-    ensureStore(tx, { name: 'second backup', site: 'c', role: 'backup', url: `local:${join(world.home, 'not-mounted')}` }),
+    ensureStore(tx, {
+      name: 'second backup',
+      site: 'c',
+      role: 'backup',
+      url: `local:${join(world.home, 'not-mounted')}`,
+    }),
   )
   try {
     await world.drop(await sample(), 'away/x.mp4')
     const parked = await world.until('away/x.mp4', (recording) => recording.problem !== null)
-    expect(parked).toMatchObject({ state: 'archiving', problem: { stage: 'replicate', code: 'store_misconfigured', options: ['retry'] } })
+    expect(parked).toMatchObject({
+      state: 'archiving',
+      problem: { stage: 'replicate', code: 'store_misconfigured', options: ['retry'] },
+    })
     expect(parked.problem?.nextRetryAtMs).toBeGreaterThan(Date.now())
     expect(await readdir(join(world.home, 'inbox', 'away'))).toEqual(['x.mp4'])
     await mkdir(join(world.home, 'not-mounted'))
@@ -160,13 +196,20 @@ test('a store that is away parks the recording with reason and next retry; a per
     expect(kept.problem).toBeNull()
     await keepHistory(kept.id, 'parked')
   } finally {
-    await world.db.asAccount(world.accountId, (tx) => tx.updateTable('stores').set({ role: 'inbox' }).where('id', '=', backup).execute())
+    await world.db.asAccount(world.accountId, (tx) =>
+      tx.updateTable('stores').set({ role: 'inbox' }).where('id', '=', backup).execute(),
+    )
   }
 })
 
-async function deposit(path: string, wanted: (row: Selectable<Schema['deposits']>) => boolean): Promise<Selectable<Schema['deposits']>> {
+async function deposit(
+  path: string,
+  wanted: (row: Selectable<Schema['deposits']>) => boolean,
+): Promise<Selectable<Schema['deposits']>> {
   for (let tries = 0; tries < 300; tries += 1) {
-    const rows = await world.db.asAccount(world.accountId, (tx) => tx.selectFrom('deposits').selectAll().where('path', '=', path).execute())
+    const rows = await world.db.asAccount(world.accountId, (tx) =>
+      tx.selectFrom('deposits').selectAll().where('path', '=', path).execute(),
+    )
     const found = rows.find(wanted)
     if (found !== undefined) return found
     await pause(100)

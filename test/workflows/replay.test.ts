@@ -7,7 +7,8 @@ const folder = new URL('./histories/', import.meta.url)
 const histories = readdirSync(folder).filter((name) => name.endsWith('.json'))
 
 test('there are histories of every kind of life', () => {
-  for (const kind of ['whole-life', 'unclaimed', 'parked']) expect(histories.some((name) => name.startsWith(kind))).toBe(true)
+  for (const kind of ['whole-life', 'unclaimed', 'parked'])
+    expect(histories.some((name) => name.startsWith(kind))).toBe(true)
 })
 
 test.each(histories)('a life of an earlier version goes on in this one: %s', async (name) => {
@@ -18,5 +19,7 @@ test.each(histories)('a life of an earlier version goes on in this one: %s', asy
 test('a life that went another way is noticed', async () => {
   const text = readFileSync(new URL(histories[0] ?? '', folder), 'utf8')
   const other: unknown = JSON.parse(text.replaceAll('"loadFacts"', '"loadFiction"'))
-  await expect(Worker.runReplayHistory({ workflowBundle: await bundleWorkflows() }, other)).rejects.toThrow(/[Nn]ondeterminism/)
+  await expect(Worker.runReplayHistory({ workflowBundle: await bundleWorkflows() }, other)).rejects.toThrow(
+    /[Nn]ondeterminism/,
+  )
 })

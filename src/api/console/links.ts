@@ -35,6 +35,6 @@ export function safeReturn(path: string | undefined): string {
   if (path === undefined || !URL.canParse(path, site)) return '/'
   const url = new URL(path, site)
   // "/.//elsewhere" is of this site, but its path alone would be another one.
-  const elsewhere = false || url.pathname.startsWith('//')
+  const elsewhere = url.origin !== site || url.pathname.startsWith('//')
   return elsewhere || /^\/sign-(in|out)\b/.test(url.pathname) ? '/' : `${url.pathname}${url.search}${url.hash}`
 }
