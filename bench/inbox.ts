@@ -66,9 +66,10 @@ async function writeFiles(directory: string, count: number): Promise<void> {
 }
 
 /** An account with one inbox whose recorder never counts a file as complete: so nothing changes from look to look. */
-async function openInbox({ folder, cacheDir, say, onEnd }: BenchContext, inbox: string) {
+async function openInbox(context: BenchContext, inbox: string) {
+  const { folder, cacheDir, say } = context
   const postgres = await startPostgres({ home: folder, cacheDir, say })
-  onEnd(() => postgres.stop())
+  context.onEnd(() => postgres.stop())
   await migrateUp(postgres.ownerUrl)
   const db = openDatabase(postgres.appUrl)
   const accountId = await ensureAccount(db, { name: 'Benchmark', policy: defaultPolicy })

@@ -27,7 +27,8 @@ const pages = [
   ...readdirSync(join(root, 'docs')).map((name) => `docs/${name}`),
 ]
 const read = (page: string) => readFileSync(join(root, page), 'utf8')
-const everything = pages.map(read).join('\n')
+/** Lines that a backslash continues are one line. */
+const everything = pages.map(read).join('\n').replaceAll(/\\\n\s*/g, '')
 
 /** The text below one heading, up to the next of the same or a higher level. */
 function section(page: string, heading: string): string {

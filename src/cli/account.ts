@@ -16,6 +16,7 @@ import { oneLine } from './terminal.ts'
 const storeRoles = ['inbox', 'primary', 'backup'] as const
 
 interface StoreOptions {
+  readonly name: string
   readonly role: string
   readonly site: string
   readonly url: string
@@ -51,23 +52,22 @@ export function addAccount(program: Command, context: CliContext): void {
   program
     .command('store')
     .description('places that keep files (on the database: DATABASE_URL, else the local stack)')
-    .command('add <name>')
-    .description('add a store, after writing, reading and deleting a few bytes there')
+    .command('add <name> <address>')
+    .description(
+      'add a store (local:/path, s3://bucket/prefix?..., sftp://user@host/path?...; secrets are named, never contained), after writing, reading and deleting a few bytes there',
+    )
     .requiredOption('--role <role>', `one of ${storeRoles.join(', ')}`)
     .requiredOption('--site <site>', 'the place it stands in: what fails together')
-    .requiredOption(
-      '--url <url>',
-      'local:/path, s3://bucket/prefix?... or sftp://user@host/path?... (secrets are named, never contained)',
-    )
     .option('--account <id>', 'the account, where there are several')
     .option('--no-check', 'do not try it (it cannot be reached from this machine)')
-    .action((name: string, options: StoreOptions) =>
-      withDatabase(context, (db) => addStore(context, db, name, options)),
+    .action((name: string, url: string, options: Omit<StoreOptions, 'name' | 'url'>) =>
+      withDatabase(context, (db) => addStore(context, db, { ...options, name, url })),
     )
 }
 
-async function addStore(context: CliContext, db: Database, name: string, options: StoreOptions): Promise<void> {
+async function addStore(context: CliContext, db: Database, options: StoreOptions): Promise<void> {
   const { env, terminal } = context
+  const { name } = options
   const role = storeRoles.find((known) => known === options.role)
   if (role === undefined) throw new ReelkeepError('invalid_request', `--role must be one of ${storeRoles.join(', ')}.`)
   const placeholders = { DATABASE_URL: '-', TEMPORAL_ADDRESS: '-', SIGNING_KEY_FILE: '-' }

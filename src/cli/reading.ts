@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { depositLabels, recordingLabels } from '../api/console/wording.ts'
+import { depositLabels, recordingLabels } from '../domain/wording.ts'
 import { describeBytes, describeDuration } from '../domain/units.ts'
 import type { DepositAnswer, RecordingAnswer, SummaryAnswer } from './answers.ts'
 import { answer, connect, wholeNumber } from './context.ts'

@@ -1,4 +1,4 @@
-import { recordingLabels } from '../api/console/wording.ts'
+import { recordingLabels } from '../domain/wording.ts'
 import { describeBytes, describeDuration } from '../domain/units.ts'
 import type { RecordingAnswer } from './answers.ts'
 import { instant, oneLine, table } from './terminal.ts'

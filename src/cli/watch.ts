@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { recordingLabels } from '../api/console/wording.ts'
+import { recordingLabels } from '../domain/wording.ts'
 import { ReelkeepError } from '../domain/errors.ts'
 import type { RecordingState } from '../domain/recording.ts'
 import { recordingStates } from '../domain/recording.ts'

@@ -10,7 +10,7 @@ import { Field, PostForm } from './elements.tsx'
 import { recordingUrl } from './links.ts'
 import { offered, soonestExtension, verdicts } from './verdicts.ts'
 import type { Offered } from './verdicts.ts'
-import { commandLabels } from './wording.ts'
+import { commandLabels } from '../../domain/wording.ts'
 
 /** Whose buttons are shown, for which recording, at which time of the recording's own clock. */
 export interface ActionsView {

@@ -8,7 +8,7 @@ import { Polled, PostForm, ProblemFacts } from './elements.tsx'
 import { Page } from './layout.tsx'
 import { commandUrl, recordingUrl } from './links.ts'
 import { Badges } from './recordings.tsx'
-import { optionLabels } from './wording.ts'
+import { optionLabels } from '../../domain/wording.ts'
 
 /** Everything where a person must decide. */
 export interface AttentionView {

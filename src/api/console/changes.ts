@@ -13,7 +13,7 @@ import { formOf, readCommand, readDays, readDescription, readRecorder, readReque
 import { recordingUrl, safeReturn } from './links.ts'
 import { idOf } from './recording-page.tsx'
 import { describedAs, mayDescribe } from './recording.tsx'
-import type { doneLabels } from './wording.ts'
+import type { doneLabels } from '../../domain/wording.ts'
 
 /** Forms: each changes one thing, then leads back to the page it was sent from. Sent twice, it counts once. */
 export function addChanges(app: Hono<AppEnv>, deps: ApiDeps): void {

@@ -8,7 +8,7 @@ import { Field, Next, When } from './elements.tsx'
 import { Page } from './layout.tsx'
 import { recordingUrl } from './links.ts'
 import { Player } from './player.tsx'
-import { describeLength } from './wording.ts'
+import { describeLength } from '../../domain/wording.ts'
 
 /** One page of recordings that wait for an owner. */
 export interface ClaimsView {

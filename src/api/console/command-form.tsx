@@ -2,7 +2,7 @@ import type { Child } from 'hono/jsx'
 import type { CommandKind } from '../../domain/commands.ts'
 import { Choice, Field, PostForm } from './elements.tsx'
 import { commandUrl } from './links.ts'
-import { commandLabels } from './wording.ts'
+import { commandLabels } from '../../domain/wording.ts'
 
 /** Somebody who can own recordings. */
 export interface Person {

@@ -3,8 +3,8 @@ import { describeBytes } from '../../domain/units.ts'
 import { Badge, Hash, When } from './elements.tsx'
 import { fileUrl } from './links.ts'
 import { isGone } from './player.tsx'
-import { describeLength } from './wording.ts'
-import type { Label } from './wording.ts'
+import { describeLength } from '../../domain/wording.ts'
+import type { Label } from '../../domain/wording.ts'
 
 const copyLabels: Readonly<Record<CopyView['state'], Label>> = {
   stored: { text: 'Stored, not read back yet', tone: 'work' },

@@ -7,7 +7,7 @@ import { describeBytes } from '../../domain/units.ts'
 import { Badge, Polled, When } from './elements.tsx'
 import { Page } from './layout.tsx'
 import { recordingUrl } from './links.ts'
-import { depositLabels } from './wording.ts'
+import { depositLabels } from '../../domain/wording.ts'
 
 /** One page of everything that was ever seen in an inbox. */
 export interface DepositsView {

@@ -7,7 +7,7 @@ import type { Person } from './command-form.tsx'
 import { Hash, PostForm, When } from './elements.tsx'
 import { commandUrl } from './links.ts'
 import type { Offered } from './verdicts.ts'
-import { commandLabels, dispositionLabels } from './wording.ts'
+import { commandLabels, dispositionLabels } from '../../domain/wording.ts'
 
 function nameOf(people: readonly Person[], id: string): string {
   return people.find((person) => person.id === id)?.name ?? 'somebody who left'

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { Child } from 'hono/jsx'
 import type { Problem, Waiting } from '../../domain/recording.ts'
-import { describeDistance, describeInstant, stageLabels } from './wording.ts'
-import type { Label } from './wording.ts'
+import { describeDistance, describeInstant, stageLabels } from '../../domain/wording.ts'
+import type { Label } from '../../domain/wording.ts'
 
 /** A state as a coloured badge; the word says the same as the colour. */
 export function Badge({ label }: { label: Label }) {

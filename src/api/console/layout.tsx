@@ -1,7 +1,7 @@
 import { raw } from 'hono/html'
 import type { Child } from 'hono/jsx'
 import type { Actor } from '../../domain/permissions.ts'
-import { doneLabels } from './wording.ts'
+import { doneLabels } from '../../domain/wording.ts'
 
 /** What every page shares. */
 export interface Shell {

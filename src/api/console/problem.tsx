@@ -3,7 +3,7 @@ import type { Actor } from '../../domain/permissions.ts'
 import type { ProblemOption, RecordingDetail } from '../../domain/recording.ts'
 import { PostForm } from './elements.tsx'
 import { commandUrl } from './links.ts'
-import { optionLabels } from './wording.ts'
+import { optionLabels } from '../../domain/wording.ts'
 
 const looks: Readonly<Partial<Record<ProblemOption, 'danger' | 'quiet'>>> = {
   skip: 'quiet',

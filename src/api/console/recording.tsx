@@ -13,7 +13,7 @@ import { ProblemButtons } from './problem.tsx'
 import { Player } from './player.tsx'
 import { Badges, Progress } from './recordings.tsx'
 import { Plan, Timeline } from './timeline.tsx'
-import { describeLength } from './wording.ts'
+import { describeLength } from '../../domain/wording.ts'
 
 /** The parts of the page that refresh by themselves, each on its own so that nobody's typing or watching is interrupted. */
 export const recordingParts = ['player', 'status', 'actions', 'keeping', 'history'] as const

@@ -6,7 +6,7 @@ import { Badge, Next, Polled, When } from './elements.tsx'
 import { Page } from './layout.tsx'
 import { posterUrl, recordingUrl } from './links.ts'
 import { isGone } from './player.tsx'
-import { describeLength, recordingLabels } from './wording.ts'
+import { describeLength, recordingLabels } from '../../domain/wording.ts'
 
 /** What the list shows and how it was asked for. */
 export interface RecordingsView {

@@ -1,7 +1,7 @@
 import type { RecordingDetail, TimelineEvent } from '../../domain/recording.ts'
 import { describeDuration } from '../../domain/units.ts'
 import { Hash, When } from './elements.tsx'
-import { describeAction, plannedLabels } from './wording.ts'
+import { describeAction, plannedLabels } from '../../domain/wording.ts'
 
 /** What will happen by itself, when, and because of which rule. */
 export function Plan({ recording, nowMs }: { recording: RecordingDetail; nowMs: number }) {

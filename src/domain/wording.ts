@@ -1,8 +1,8 @@
-import type { CommandKind } from '../../domain/commands.ts'
-import type { DepositState } from '../../domain/deposit.ts'
-import type { PlannedAction } from '../../domain/plan.ts'
-import type { Disposition, ProblemOption, RecordingState, Stage } from '../../domain/recording.ts'
-import { describeDuration, msPer } from '../../domain/units.ts'
+import type { CommandKind } from './commands.ts'
+import type { DepositState } from './deposit.ts'
+import type { PlannedAction } from './plan.ts'
+import type { Disposition, ProblemOption, RecordingState, Stage } from './recording.ts'
+import { describeDuration, msPer } from './units.ts'
 
 /** The colour a state is shown in; the stylesheet knows these names. */
 export type Tone = 'wait' | 'work' | 'good' | 'leaving' | 'gone' | 'bad'
