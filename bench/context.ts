@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { exists } from '../src/dev/commands.ts'
@@ -28,8 +28,10 @@ export interface BenchContext extends BenchOptions {
   readonly ffmpeg: FfmpegPrograms
   readonly signal: AbortSignal
   readonly say: Say
-  /** Names something to be stopped at the end, however the end comes; what was named last is stopped first. */
+  /** Names something to be stopped after this benchmark, however it ends; what was named last is stopped first. */
   onEnd(stop: () => Promise<unknown>): void
+  /** Stops what was named: the next benchmark has the machine to itself. */
+  stopStarted(): Promise<void>
 }
 
 const prefix = 'reelkeep-bench-'
@@ -47,11 +49,14 @@ export async function inContext<T>(
   const folder = await mkdtemp(join(tmpdir(), prefix))
   const stops: (() => Promise<unknown>)[] = []
   const say: Say = (line) => process.stderr.write(`${line}\n`)
+  const stopStarted = async () => {
+    for (let stop = stops.pop(); stop !== undefined; stop = stops.pop())
+      await stop().catch((error: unknown) => say(`Cleaning up: ${String(error)}`))
+  }
   try {
     // The Postgres of a run by root works as another user, who has to get through here.
     await chmod(folder, 0o711)
-    const lock = await lockHome(folder)
-    stops.push(() => lock.release())
+    await lockHome(folder)
     const ffmpeg = await resolveFfmpeg({ configured: null, install: true, say })
     return await work({
       ...options,
@@ -62,11 +67,24 @@ export async function inContext<T>(
       signal,
       say,
       onEnd: (stop) => stops.push(stop),
+      stopStarted,
     })
   } finally {
-    for (const stop of stops.toReversed()) await stop().catch((error: unknown) => say(`Cleaning up: ${String(error)}`))
-    await rm(folder, { recursive: true, force: true, maxRetries: 5 })
+    await stopStarted()
+    await removeRun(folder)
   }
+}
+
+/** Homes of the servers that benchmarks start. */
+const homesOf = (folder: string) => [folder, join(folder, 'stack')]
+
+async function removeRun(folder: string): Promise<void> {
+  for (const home of homesOf(folder)) {
+    // Where the server's user cannot reach the home, its data lies elsewhere.
+    const elsewhere = (await readFile(join(home, 'postgres.location'), 'utf8').catch(() => '')).trim()
+    if (elsewhere !== '') await rm(elsewhere, { recursive: true, force: true, maxRetries: 5 })
+  }
+  await rm(folder, { recursive: true, force: true, maxRetries: 5 })
 }
 
 async function removeAbandonedRuns(): Promise<void> {
@@ -74,7 +92,7 @@ async function removeAbandonedRuns(): Promise<void> {
     const folder = join(tmpdir(), name)
     if (!name.startsWith(prefix) || !(await exists(join(folder, 'run'))) || (await findHomeHolder(folder)) !== null)
       continue
-    for (const runDir of [join(folder, 'run'), join(folder, 'stack', 'run')]) await endLeftOvers(runDir)
-    await rm(folder, { recursive: true, force: true })
+    for (const home of homesOf(folder)) await endLeftOvers(join(home, 'run'))
+    await removeRun(folder)
   }
 }

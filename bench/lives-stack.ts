@@ -6,9 +6,9 @@ import { openDatabase } from '../src/db/connect.ts'
 import type { Database } from '../src/db/connect.ts'
 import { findDatabaseUrls } from '../src/dev/database-urls.ts'
 import { demoDirectories } from '../src/dev/first-account.ts'
-import { findHome } from '../src/dev/home.ts'
+import { createFolders, findHome, writeStackFile } from '../src/dev/home.ts'
 import type { Home } from '../src/dev/home.ts'
-import { findService } from '../src/dev/processes.ts'
+import { choosePorts, findService } from '../src/dev/processes.ts'
 import { generateSmall } from '../src/dev/sample.ts'
 import { startStack } from '../src/dev/stack.ts'
 import { msPer } from '../src/domain/units.ts'
@@ -48,6 +48,7 @@ export async function startLivesStack(context: BenchContext): Promise<LivesStack
   const env = { ...Object.fromEntries(own), REELKEEP_HOME: join(context.folder, 'stack'), LOG_LEVEL: 'warn' }
   const home = findHome(env)
   const say = (line: string) => context.say(`  ${line}`)
+  await chooseOwnPorts(home)
   const stack = await startStack({ home, env, demo: true, port: 0, say })
   context.onEnd(() => stack.stop())
   const db = openDatabase((await findDatabaseUrls(env, home)).appUrl, { maxConnections: 2 })
@@ -69,6 +70,18 @@ export async function startLivesStack(context: BenchContext): Promise<LivesStack
     measureBytes: () => measureBytes(db, home),
     workerBytes: () => measureWorker(home),
   }
+}
+
+/** The usual ports are left to the stack that a person may start meanwhile. */
+async function chooseOwnPorts(home: Home): Promise<void> {
+  const [api = 0, temporal = 0, temporalUi = 0] = await choosePorts(home.runDir, 'stack', [
+    undefined,
+    undefined,
+    undefined,
+  ])
+  await createFolders(home)
+  const ports = { api, postgres: null, temporal, temporalUi }
+  await writeStackFile(home, { fastForward: true, demo: true, url: '', ports })
 }
 
 /** A box that players skip: the same recording in other bytes. */

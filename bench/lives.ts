@@ -24,7 +24,7 @@ export async function benchLives(context: BenchContext): Promise<BenchResult> {
 }
 
 async function oneByOne(context: BenchContext, stack: LivesStack, bare: BareLife): Promise<BenchResult> {
-  const count = context.quick ? 3 : 20
+  const count = context.quick ? 3 : 12
   context.say(`  ${count} recordings, one after another…`)
   const accepting: number[] = []
   const living: number[] = []

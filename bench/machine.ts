@@ -4,7 +4,7 @@ import { describeBytes } from '../src/domain/units.ts'
 import type { BenchContext } from './context.ts'
 
 /** What the numbers were measured on: without it they mean nothing. */
-export async function describeMachine({ ffmpeg, folder, cacheDir }: BenchContext): Promise<readonly string[]> {
+export async function describeMachine({ ffmpeg, folder }: BenchContext): Promise<readonly string[]> {
   const processors = cpus()
   const [minute = 0] = loadavg()
   const fileSystem = await runCommand('df', ['--output=fstype', folder])
@@ -17,6 +17,5 @@ export async function describeMachine({ ffmpeg, folder, cacheDir }: BenchContext
     `node        ${process.version}`,
     `ffmpeg      ${ffmpeg.version}`,
     `openssl     ${openssl.trim()}`,
-    `downloads   ${cacheDir}`,
   ]
 }

@@ -30,7 +30,7 @@ function readRequest(args: string[]): Request | null {
     const { values, positionals } = parseArgs({ args, options, allowPositionals: true })
     const quick = values.quick ?? false
     const [pairs, lives] = [Number(values.pairs ?? (quick ? 1 : 5)), Number(values.lives ?? (quick ? 10 : 100))]
-    const names = positionals.length === 0 ? Object.keys(benches) : positionals
+    const names = positionals.length === 0 ? Object.keys(benches) : [...new Set(positionals)]
     const isWhole = [pairs, lives].every((number) => Number.isInteger(number) && number >= 1)
     return isWhole && names.every((name) => name in benches) ? { quick, pairs, lives, names } : null
   } catch {
@@ -48,6 +48,7 @@ async function report(context: BenchContext, names: readonly string[]): Promise<
   for (const name of names) {
     context.say(`${name}…`)
     const result = await benches[name]?.(context)
+    await context.stopStarted()
     context.signal.throwIfAborted()
     write(`\n${name}`)
     for (const line of layOut(result?.rows ?? [])) write(`  ${line}`)

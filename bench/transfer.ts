@@ -75,7 +75,7 @@ async function makeLoads({ folder, quick, say }: BenchContext): Promise<readonly
     return { name: `${count} x ${describeBytes(sizeBytes)}`, folder: directory, files }
   }
   return [
-    await make('large', 1, (quick ? 32 : 512) * bytesPer.mib),
+    await make('large', 1, (quick ? 32 : 256) * bytesPer.mib),
     await make('small', quick ? 20 : 200, (quick ? 256 : 1024) * bytesPer.kib),
   ]
 }

@@ -44,8 +44,11 @@ export async function startWorkers({ config, workflowBundle }: WorkerSetup): Pro
   const db = openDatabase(config.databaseUrl, { maxConnections: 20 })
   const stores = createStoreBook(db, config.resolveSecret)
   const pipeline = openPipeline(config.temporal)
+  const stopping = new AbortController()
   const notifier = createMailer({ ...config.mail, smtpUrl: config.mail.smtpUrl })
-  const activities = createActivities(chooseDeps(config, { db, stores, notifier, pipeline, log }))
+  const activities = createActivities(
+    chooseDeps(config, { db, stores, notifier, pipeline, log, stopping: stopping.signal }),
+  )
   const connection = await NativeConnection.connect({ address: config.temporal.address })
   const shared = {
     connection,
@@ -90,6 +93,7 @@ export async function startWorkers({ config, workflowBundle }: WorkerSetup): Pro
   return {
     done,
     async stop() {
+      stopping.abort()
       for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown()
       await Promise.allSettled(runs)
       await connection.close()
@@ -98,7 +102,7 @@ export async function startWorkers({ config, workflowBundle }: WorkerSetup): Pro
   }
 }
 
-type Opened = Pick<ActivityDeps, 'db' | 'stores' | 'notifier' | 'log'> & { readonly pipeline: Pipeline }
+type Opened = Pick<ActivityDeps, 'db' | 'stores' | 'notifier' | 'log' | 'stopping'> & { readonly pipeline: Pipeline }
 
 function chooseDeps(config: Config, { pipeline, ...opened }: Opened): ActivityDeps {
   return {

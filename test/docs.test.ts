@@ -28,7 +28,10 @@ const pages = [
 ]
 const read = (page: string) => readFileSync(join(root, page), 'utf8')
 /** Lines that a backslash continues are one line. */
-const everything = pages.map(read).join('\n').replaceAll(/\\\n\s*/g, '')
+const everything = pages
+  .map(read)
+  .join('\n')
+  .replaceAll(/\\\n\s*/g, '')
 
 /** The text below one heading, up to the next of the same or a higher level. */
 function section(page: string, heading: string): string {
@@ -121,9 +124,21 @@ function misfit(line: string): string | null {
     command = child
   }
   if (command === program || command.commands.length > 0) return line
-  const known = [...command.options, ...program.options].flatMap((option) => [option.long, option.short])
-  const unknown = words.filter((word) => word.startsWith('--')).find((word) => !known.includes(word))
-  return unknown === undefined ? null : `${line}: ${unknown}`
+  const given = words.slice(words.indexOf(command.name()) + 1)
+  // A bare name only mentions the command.
+  return given.length === 0 ? null : misuse(command, given, line)
+}
+
+function misuse(command: Command, given: readonly string[], line: string): string | null {
+  const find = (word: string) => [...command.options, ...program.options].find((option) => option.long === word)
+  const unknown = given.find((word) => word.startsWith('--') && find(word) === undefined)
+  if (unknown !== undefined) return `${line}: ${unknown}`
+  const missing = command.options.find((option) => option.mandatory && !given.includes(option.long ?? ''))
+  if (missing !== undefined) return `${line}: ${missing.long} is missing`
+  const isValue = (index: number) => find(given[index - 1] ?? '')?.required === true
+  const count = given.filter((word, index) => !word.startsWith('--') && !isValue(index)).length
+  const wanted = command.registeredArguments.filter((argument) => argument.required).length
+  return count === wanted ? null : `${line}: ${count} arguments, not ${wanted}`
 }
 
 test('every command that is written somewhere exists, with its options', () => {
@@ -141,6 +156,8 @@ test('every command that is written somewhere exists, with its options', () => {
   expect(written.map(misfit).filter((problem) => problem !== null)).toEqual([])
   expect(misfit('explode --now')).not.toBeNull()
   expect(misfit('hold ID --cause x')).toBe('hold ID --cause x: --cause')
+  expect(misfit('hold ID')).toBe('hold ID: --reason is missing')
+  expect(misfit('hold --reason x')).toBe('hold --reason x: 0 arguments, not 1')
 })
 
 test('every command is in the README', () => {

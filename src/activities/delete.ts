@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import { endDisposition, writeAudit } from '../db/commands.ts'
 import type { AccountTx } from '../db/connect.ts'
-import { lockFacts, recordingNowMs } from '../db/facts.ts'
+import { databaseNowMs, lockFacts, recordingNowMs } from '../db/facts.ts'
 import { listCopies } from '../db/recordings.ts'
 import type { CertificatePayload } from '../domain/certificate.ts'
 import { recordingPrefix } from '../domain/archive.ts'
@@ -191,6 +191,7 @@ async function composeCertificate(tx: AccountTx, facts: RecordingFacts): Promise
     })),
     auditHead: { seq: Number(head.rows[0]?.seq ?? 0), hash: head.rows[0]?.hash ?? '' },
     clockOffsetMs: facts.clockOffsetMs,
-    issuedAt: new Date(await recordingNowMs(tx, facts.id)).toISOString(),
+    // Like every purgedAt, by the database's real clock; how far this recording's own was ahead stands beside it.
+    issuedAt: new Date(await databaseNowMs(tx)).toISOString(),
   }
 }

@@ -36,5 +36,7 @@ export interface ActivityDeps {
   readonly log: Logger
   /** Begins (or finds) the life of a complete deposit. */
   readonly startRecording: (input: RecordingInput) => Promise<void>
+  /** Aborts when this worker is told to stop: work that only waits ends at once, and another worker goes on with it. */
+  readonly stopping: AbortSignal
   readonly sign: (payload: CertificatePayload) => Certificate
 }

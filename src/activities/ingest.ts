@@ -48,8 +48,8 @@ export function createIngestActivities(deps: Omit<ActivityDeps, 'notifier' | 'si
           completed += look.completed.length
           beat({ looks, completed })
           const nextMs = Math.max(lookAtMs + everyMs, steadyNowMs() + everyMs / 4)
-          if (nextMs - beganMs >= lookForMs) return { looks, completed }
-          await pause(nextMs - steadyNowMs(), undefined, { signal })
+          if (nextMs - beganMs >= lookForMs || deps.stopping.aborted) return { looks, completed }
+          await pauseUnless(AbortSignal.any([signal, deps.stopping]), nextMs - steadyNowMs())
         }
       })
     },
@@ -70,4 +70,8 @@ export function createIngestActivities(deps: Omit<ActivityDeps, 'notifier' | 'si
 /** Time as this process has measured it since it began: setting the machine's clock does not shorten a quiet period. */
 function steadyNowMs(): number {
   return Math.round(performance.timeOrigin + performance.now())
+}
+
+async function pauseUnless(signal: AbortSignal, ms: number): Promise<void> {
+  await pause(ms, undefined, { signal }).catch(() => undefined)
 }

@@ -109,7 +109,8 @@ export async function recordingNowMs(tx: AccountTx, recordingId: string): Promis
   return rows[0]?.now.getTime() ?? databaseNowMs(tx)
 }
 
-async function databaseNowMs(tx: AccountTx): Promise<number> {
+/** The database's clock, which no recording's fast-forward moves: the start of this transaction. */
+export async function databaseNowMs(tx: AccountTx): Promise<number> {
   const { rows } = await sql<{ now: Date }>`select now() as now`.execute(tx)
   return rows[0]?.now.getTime() ?? 0
 }

@@ -232,14 +232,24 @@ const nobodysPid = '2000000000'
  */
 async function settlePidFile(dataDir: string): Promise<void> {
   const lines = await readPidFile(dataDir)
-  const mark = await markProcess(Number(lines[0] ?? 0))
-  if (mark === null) return
-  if ((await commandOf(mark.pid)).includes(dataDir)) {
+  const pid = Number(lines[0] ?? 0)
+  if (!answers(pid)) return
+  // A dead server whose parent died too may stay behind as a zombie: it does not run, and yet its pid is taken.
+  const mark = await markProcess(pid)
+  if (mark !== null && (await commandOf(mark.pid)).includes(dataDir)) {
     await endProcess(mark, 'SIGINT', 20_000)
     return
   }
   const path = join(dataDir, 'postmaster.pid')
   await writeFile(path, [nobodysPid, ...lines.slice(1)].join('\n'))
+}
+
+function answers(pid: number): boolean {
+  try {
+    return pid > 0 && process.kill(pid, 0)
+  } catch {
+    return false
+  }
 }
 
 async function commandOf(pid: number): Promise<string> {

@@ -62,12 +62,22 @@ export async function openIngestStand(options: { inbox?: Store; quietMs?: number
     encoder: encoderWith(),
     scratchDir,
     startRecording: async ({ recordingId }: { recordingId: string }) => void started.push(recordingId),
+    stopping: new AbortController().signal,
   }
   const clock = { nowMs: Date.UTC(2026, 0, 1) }
   let memory: LookMemory = noMemory
   const activities = createIngestActivities(deps)
   return {
-    ...{ home, db, accountId, ids, directories, scratchDir, deps, started, clock, activities },
+    home,
+    db,
+    accountId,
+    ids,
+    directories,
+    scratchDir,
+    deps,
+    started,
+    clock,
+    activities,
     inboxStore: placed(ids.inbox).store,
     primaryStore: placed(ids.primary).store,
     backupStore: placed(ids.backup).store,
@@ -86,7 +96,7 @@ export async function openIngestStand(options: { inbox?: Store; quietMs?: number
       return completed
     },
     takeIn: (recordingId: string): Promise<TakeInResult> =>
-      new MockActivityEnvironment({ heartbeatTimeoutMs: 30_000 } as never).run(activities.takeIn, {
+      new MockActivityEnvironment({ heartbeatTimeoutMs: 30_000 }).run(activities.takeIn, {
         accountId,
         recordingId,
       }),

@@ -165,9 +165,7 @@ class Recorder {
     if (act === 'write')
       await call<void>((done) => sftp.write(handle, this.upload.bytes, from, to - from, from, (error) => done(error)))
     if (act === 'preallocate')
-      await call<void>((done) =>
-        sftp.fsetstat(handle, { size: this.upload.bytes.length } as never, (error) => done(error)),
-      )
+      await call<void>((done) => sftp.fsetstat(handle, { size: this.upload.bytes.length }, (error) => done(error)))
     if (act === 'sidecar') {
       const text = `${sha256(this.upload.bytes)}  ${this.upload.name}\n`
       await call<void>((done) =>

@@ -122,6 +122,10 @@ describe('killed in the middle of a life, it completes', { timeout: 240_000 }, (
     for (const service of ['worker', 'api', 'temporal', 'postgres']) await kill(service)
     await run.ended
     run = up(home, ['--port', String(await pickPort())])
-    await until(`${name} to be kept`, async () => (await stateOf(name)) === 'retained', 120_000)
+    await until(`${name} to be kept`, async () => (await stateOf(name)) === 'retained', 120_000).catch(
+      (error: unknown) => {
+        throw new Error(`The next start said:\n${run.output()}`, { cause: error })
+      },
+    )
   })
 })

@@ -168,3 +168,15 @@ describe('archives', () => {
     expect(await codeOf(checkStructure(at('a.mp4'), 'tar.gz'))).toBe('type_mismatch')
   })
 })
+
+describe('space reserved for a whole file whose writer died inside the index', () => {
+  const free = Buffer.concat([Buffer.from([0, 0, 0, 32]), Buffer.from('free'), Buffer.alloc(24, 7)])
+  it.each([1, 2, 10, 20, 40, 80, 200])('%i bytes before its end', async (missing) => {
+    const whole = Buffer.concat([await readFile(at('late.mp4')), free])
+    await writeFile(at('reserved.mp4'), whole)
+    expect(await codeOf(checkStructure(at('reserved.mp4'), 'mp4'))).toBe('ok')
+    whole.fill(0, whole.length - free.length - missing)
+    await writeFile(at('reserved.mp4'), whole)
+    expect(await codeOf(checkStructure(at('reserved.mp4'), 'mp4'))).toBe('truncated')
+  })
+})
