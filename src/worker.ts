@@ -50,19 +50,7 @@ export async function startWorkers({ config, workflowBundle }: WorkerSetup): Pro
     chooseDeps(config, { db, stores, notifier, pipeline, log, stopping: stopping.signal }),
   )
   const connection = await NativeConnection.connect({ address: config.temporal.address })
-  const shared = {
-    connection,
-    namespace: config.temporal.namespace,
-    activities,
-    identity: `${hostname()}:${process.pid}`,
-    shutdownGraceTime: '10 seconds',
-    shutdownForceTime: '30 seconds',
-    interceptors: {
-      activity: [
-        (context: Parameters<typeof createFailureInterceptor>[0]) => ({ inbound: createFailureInterceptor(context) }),
-      ],
-    },
-  } satisfies WorkerOptions | Omit<WorkerOptions, 'taskQueue'>
+  const shared = { ...manners, connection, namespace: config.temporal.namespace, activities }
   const workers: Worker[] = []
   if (config.worker.roles.includes('life')) {
     await ensureInboxSchedules(db, config)
@@ -101,6 +89,18 @@ export async function startWorkers({ config, workflowBundle }: WorkerSetup): Pro
     },
   }
 }
+
+/** How every worker behaves: who it is, how it stops, how failures leave it. */
+const manners = {
+  identity: `${hostname()}:${process.pid}`,
+  shutdownGraceTime: '10 seconds',
+  shutdownForceTime: '30 seconds',
+  interceptors: {
+    activity: [
+      (context: Parameters<typeof createFailureInterceptor>[0]) => ({ inbound: createFailureInterceptor(context) }),
+    ],
+  },
+} satisfies Omit<WorkerOptions, 'taskQueue'>
 
 type Opened = Pick<ActivityDeps, 'db' | 'stores' | 'notifier' | 'log' | 'stopping'> & { readonly pipeline: Pipeline }
 

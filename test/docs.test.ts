@@ -116,7 +116,7 @@ function leaves(command: Command, path: string): string[] {
 
 /** `reelkeep ...` as it is written in prose and examples: null where it fits the program, else what does not. */
 function misfit(line: string): string | null {
-  const words = line.match(/"[^"]*"|'[^']*'|\S+/g) ?? []
+  const words: readonly string[] = line.match(/"[^"]*"|'[^']*'|\S+/g) ?? []
   let command = program
   for (const word of words) {
     const child = command.commands.find((one) => one.name() === word)
