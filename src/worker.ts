@@ -59,7 +59,7 @@ export async function startWorkers({ config, workflowBundle }: WorkerSetup): Pro
         ...shared,
         workflowBundle,
         taskQueue: taskQueues.life,
-        maxCachedWorkflows: 500,
+        maxCachedWorkflows: 200,
         maxConcurrentActivityTaskExecutions: 50,
         maxConcurrentWorkflowTaskExecutions: 40,
       }),

@@ -197,6 +197,8 @@ export async function findHomeHolder(home: string): Promise<ProcessMark | null> 
   return mark !== null && (await isRunning(mark)) ? mark : null
 }
 
+const lockSettlesMs = 150
+
 /**
  * Takes a home folder for this process, so that two starts cannot serve the same data. The lock of a process that
  * is gone (kill -9 included) is taken over.
@@ -208,7 +210,7 @@ export async function lockHome(home: string): Promise<HomeLock> {
   const mark = await markProcess(process.pid)
   const text = JSON.stringify({ ...mark, since: new Date().toISOString() })
   for (;;) {
-    if (await createLock(path, text)) break
+    if ((await createLock(path, text)) && (await keepsLock(path, text))) break
     const held = await readFile(path, 'utf8').catch(() => '')
     const holder = parseMark(held)
     if (holder !== null && (await isRunning(holder))) throw refusal(home, holder)
@@ -239,6 +241,15 @@ async function createLock(path: string, text: string): Promise<boolean> {
   } finally {
     await rm(draft, { force: true })
   }
+}
+
+/**
+ * Two that found the same stale lock can, for a moment, move a fresh one aside (see `removeStaleLock`), and a third can
+ * slip in. Whoever still finds its own lock after that moment holds it.
+ */
+async function keepsLock(path: string, text: string): Promise<boolean> {
+  await pause(lockSettlesMs)
+  return (await readFile(path, 'utf8').catch(() => '')) === text
 }
 
 /** Between reading and removing, another start may have taken the lock: then its lock is put back. */

@@ -104,8 +104,8 @@ const deciders: Readonly<Record<CommandKind, Decider>> = {
       : no('wrong_state', `${notNow(facts, 'be given back')} Ask an administrator to assign it to somebody else.`)
   },
   hold(facts, _command, actor) {
-    if (!hasRole(actor, 'operator', 'auditor', 'manager'))
-      return no('forbidden', 'Holds need the role operator, manager, auditor or admin.')
+    if (!hasRole(actor, 'operator', 'manager'))
+      return no('forbidden', 'Holds need the role operator, manager or admin.')
     if (facts.state === 'purging' || facts.state === 'purged')
       return no('wrong_state', 'It is too late for a hold: the approved deletion has begun.')
     return yes

@@ -83,6 +83,15 @@ export function refOf(life: Life) {
   return { accountId: life.input.accountId, recordingId: life.input.recordingId, atMs: Date.now() }
 }
 
+/** Lets operators find a life while it is still being taken in. */
+export function markBeginning(life: Life): void {
+  upsertSearchAttributes([
+    { key: attributeKeys.stage, value: 'ingest' },
+    { key: attributeKeys.account, value: life.input.accountId },
+    { key: attributeKeys.startedAt, value: new Date() },
+  ])
+}
+
 /** Looks at the database again. */
 export async function refresh(life: Life): Promise<RecordingFacts | null> {
   const { facts, policy } = await records.loadFacts(refOf(life))

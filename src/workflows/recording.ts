@@ -2,7 +2,7 @@ import { CancellationScope, workflowInfo } from '@temporalio/workflow'
 import type { NoticeKind } from '../domain/notice.ts'
 import type { RecordingFacts } from '../domain/recording.ts'
 import { encodes, mails, records, transfers } from './activity-options.ts'
-import { attempt, beginLife, goOnInNewRun, park, refOf, refresh, restUntil, sayWaiting } from './life.ts'
+import { attempt, beginLife, goOnInNewRun, markBeginning, park, refOf, refresh, restUntil, sayWaiting } from './life.ts'
 import type { Life } from './life.ts'
 import type { RecordingInput } from './messages.ts'
 
@@ -38,6 +38,7 @@ const stages: Readonly<
 
 /** Takes the deposit in. True when it became a recording; what else became of it stands on the deposit. */
 async function ingest(life: Life): Promise<boolean> {
+  markBeginning(life)
   for (let attempts = 1; ; attempts += 1) {
     const end = await attempt(life, 'ingest', ['retry', 'give_up'], () => transfers.takeIn(refOf(life)))
     if (end.how !== 'done') return records.refuseDeposit(refOf(life)).then(() => false)
@@ -53,7 +54,8 @@ async function ingest(life: Life): Promise<boolean> {
       retryInMs: null,
     })
     await records.unpark(refOf(life), 'ingest', decision)
-    if (decision === 'replace') await records.reviseDeposit(refOf(life))
+    if (decision === 'replace')
+      await attempt(life, 'ingest', ['retry', 'skip'], () => records.reviseDeposit(refOf(life)))
     if (decision === 'give_up') return records.refuseDeposit(refOf(life)).then(() => false)
   }
 }
@@ -95,6 +97,7 @@ async function awaitClaim(life: Life): Promise<void> {
 async function encode(life: Life): Promise<void> {
   await sayWaiting(life, 'the encoder', 'renditions are made, then archived')
   const plan = await records.beginEncode(refOf(life))
+  await refresh(life)
   await attempt(life, 'encode', ['retry', 'skip'], () =>
     CancellationScope.cancellable(async () => {
       const scope = CancellationScope.current()

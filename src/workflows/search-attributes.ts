@@ -22,6 +22,7 @@ export const attributeKeys = {
   recorder: defineSearchAttributeKey('Recorder', 'KEYWORD'),
   problem: defineSearchAttributeKey('Problem', 'KEYWORD'),
   deleteAt: defineSearchAttributeKey('DeleteAt', 'DATETIME'),
+  startedAt: defineSearchAttributeKey('StartedAt', 'DATETIME'),
   bytes: defineSearchAttributeKey('Bytes', 'INT'),
   onHold: defineSearchAttributeKey('OnHold', 'BOOL'),
 }

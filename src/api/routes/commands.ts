@@ -56,6 +56,9 @@ const table = [
     ...given,
   })),
   entry('undo', 'Bring it back from the trash', z.strictObject({}), () => ({ kind: 'undo' })),
+  entry('cancel-encode', 'Stop its encode; a person then decides how it goes on', z.strictObject({}), () => ({
+    kind: 'cancelEncode',
+  })),
   entry('replan', 'Compute its plan anew from the policy in force', z.strictObject({}), () => ({ kind: 'replan' })),
   entry(
     'resolve',
