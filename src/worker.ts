@@ -1,7 +1,8 @@
 import { readFileSync, realpathSync } from 'node:fs'
 import { createPrivateKey } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readdir, rm, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { makeTelemetryFilterString, NativeConnection, Runtime, Worker } from '@temporalio/worker'
 import type { WorkerOptions } from '@temporalio/worker'
@@ -17,6 +18,7 @@ import type { Config } from './config.ts'
 import { listAccountIds } from './db/accounts.ts'
 import { openDatabase } from './db/connect.ts'
 import type { Database } from './db/connect.ts'
+import { msPer } from './domain/units.ts'
 import { createLogger } from './log.ts'
 import { defaultMediaLimits } from './media/encoder.ts'
 import { createEncoder } from './media/ffmpeg.ts'
@@ -41,6 +43,7 @@ export interface RunningWorkers {
 export async function startWorkers({ config, workflowBundle }: WorkerSetup): Promise<RunningWorkers> {
   const log = createLogger(config.logLevel, 'worker')
   await mkdir(config.scratchDir, { recursive: true })
+  await sweepScratch(config.scratchDir)
   const db = openDatabase(config.databaseUrl, { maxConnections: 20 })
   const stores = createStoreBook(db, config.resolveSecret)
   const pipeline = openPipeline(config.temporal)
@@ -116,6 +119,17 @@ function chooseDeps(config: Config, { pipeline, ...opened }: Opened): ActivityDe
     baseUrl: config.api.baseUrl,
     startRecording: (input) => pipeline.startRecording(input),
     sign: createSigner(createPrivateKey(readFileSync(config.signingKeyFile))),
+  }
+}
+
+/** Work that a killed worker left on scratch; longer than any activity may run, so nobody's work is taken. */
+async function sweepScratch(scratchDir: string): Promise<void> {
+  const abandonedAfterMs = 3 * msPer.day
+  for (const name of await readdir(scratchDir)) {
+    if (!/^(take-in|encode)-/.test(name)) continue
+    const path = join(scratchDir, name)
+    const { mtimeMs } = await stat(path)
+    if (Date.now() - mtimeMs > abandonedAfterMs) await rm(path, { recursive: true, force: true })
   }
 }
 

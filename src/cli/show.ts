@@ -22,8 +22,12 @@ function facts(recording: RecordingAnswer): string {
   const rows = [
     ['id', recording.id],
     ['state', `${recordingLabels[recording.state].text}, since ${instant(recording.stateSinceMs)}`],
-    ['waits for', recording.waitingFor],
-    ['next', `${recording.nextStep} (${instant(recording.nextAtMs)})`],
+    ...(recording.waitingFor === ''
+      ? []
+      : [
+          ['waits for', recording.waitingFor],
+          ['next', `${recording.nextStep} (${instant(recording.nextAtMs)})`],
+        ]),
     ['recorder', recording.recorderName],
     ['owner', recording.ownerName ?? 'nobody yet'],
     ['deposit', recording.depositPath],

@@ -19,7 +19,7 @@ import type { CommandResult, RecordingInput } from './messages.ts'
 import { attributeKeys } from './search-attributes.ts'
 
 const rememberedRequests = 200
-const noticeGraceMs = 5 * 60_000
+const noticeGraceMs = 45_000
 const longestRetryMs = 6 * 3_600_000
 
 /** How a stage ended: done, or a person decided otherwise. */
@@ -183,6 +183,7 @@ export async function attempt<T>(
   stage: Stage,
   options: readonly ProblemOption[],
   work: () => Promise<T>,
+  { aside = false } = {},
 ): Promise<StageEnd<T>> {
   for (let attempts = 1; ; attempts += 1) {
     try {
@@ -200,6 +201,7 @@ export async function attempt<T>(
         code: failure.code,
         message: failure.message,
         retryInMs,
+        aside,
       })
       if (decision === 'retry') continue
       await unpark(life, stage, decision)
@@ -215,27 +217,27 @@ interface Parking {
   readonly code: Parameters<typeof records.park>[1]['code']
   readonly message: string
   readonly retryInMs: number | null
+  /** True for work beside the life (a notice): the life goes on waiting for what it waits for. */
+  readonly aside?: boolean
 }
 
 /** Parks a stage in needs attention until somebody, or the clock, decides. */
 export async function park(
   life: Life,
-  { stage, attempts, options, code, message, retryInMs }: Parking,
+  { stage, attempts, options, code, message, retryInMs, aside = false }: Parking,
 ): Promise<ProblemOption> {
   const parked: Parked = { stage, options, decision: null }
   life.parked.add(parked)
   const nextRetryAtMs = retryInMs === null ? null : Date.now() + retryInMs
   await records.park(refOf(life), { stage, code, message, attempts, nextRetryAtMs, options })
   upsertSearchAttributes([{ key: attributeKeys.problem, value: code }])
-  await sayWaiting(
-    life,
-    `a person, because ${message}`,
-    nextRetryAtMs === null ? 'nothing happens by itself' : 'it is tried again',
-    nextRetryAtMs,
-  )
+  const before = life.waiting
+  const then = nextRetryAtMs === null ? 'nothing happens by itself' : 'it is tried again'
+  if (!aside) await sayWaiting(life, `a person, because ${message}`, then, nextRetryAtMs)
   if (retryInMs === null) await condition(() => parked.decision !== null)
   else await condition(() => parked.decision !== null, retryInMs)
   life.parked.delete(parked)
+  if (!aside) await sayWaiting(life, before.waitingFor, before.nextStep, before.nextAtMs)
   return parked.decision ?? 'retry'
 }
 

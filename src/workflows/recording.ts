@@ -223,7 +223,7 @@ async function purge(life: Life): Promise<void> {
 function tell(life: Life, kind: NoticeKind, occasion: string): void {
   const stage = kind.startsWith('claim') ? 'claim' : 'retain'
   life.telling += 1
-  attempt(life, stage, ['retry', 'skip'], () => mails.sendNotice(refOf(life), kind, occasion))
+  attempt(life, stage, ['retry', 'skip'], () => mails.sendNotice(refOf(life), kind, occasion), { aside: true })
     .catch(() => undefined)
     .finally(() => {
       life.telling -= 1

@@ -216,3 +216,18 @@ async function deposit(
   }
   throw new Error(`No such deposit at ${path}`)
 }
+
+test('a mail server that is away holds nothing up; its notice is tried on its own', { timeout: 150_000 }, async () => {
+  const silent = await startWorld({ env: { SMTP_URL: 'smtp://127.0.0.1:1', MAIL_DIR: '' } })
+  try {
+    await silent.addRecorder({ name: 'room', assignment: 'manager', managerId: silent.people.ben.personId })
+    const file = await sample()
+    await silent.drop(file, 'room/x.mp4')
+    const waiting = await silent.until('room/x.mp4', (recording) => recording.state === 'awaiting_claim')
+    await silent.give(waiting.id, silent.people.ben, { kind: 'claim' })
+    await silent.until('room/x.mp4', (recording) => recording.state === 'retained')
+    await silent.until('room/x.mp4', (recording) => recording.waitingFor.includes('the end of its retention'), 90_000)
+  } finally {
+    await silent.stop()
+  }
+})
