@@ -61,19 +61,22 @@ async function ingest(life: Life): Promise<boolean> {
 }
 
 /** Waits for an owner: notice, reminders, escalation, and at last a request to delete that people still decide on. */
-async function awaitClaim(life: Life): Promise<void> {
+async function awaitClaim(life: Life, facts: RecordingFacts): Promise<void> {
   life.claimRound += 1
   const round = life.claimRound
   const { remindAfterMs, escalateAfterMs, expireAfterMs } = life.policy.claim
   const startMs = Date.now()
   const left = () => life.facts?.state !== 'awaiting_claim'
-  const steps: { kind: NoticeKind; afterMs: number; saying: string }[] = [
+  const toManager: { kind: NoticeKind; afterMs: number; saying: string }[] = [
     { kind: 'claim_wanted', afterMs: 0, saying: 'the manager is told' },
     ...remindAfterMs.map((afterMs) => ({
       kind: 'claim_reminder' as const,
       afterMs,
       saying: 'the manager is reminded',
     })),
+  ]
+  const steps: typeof toManager = [
+    ...(facts.managerId === null ? [] : toManager),
     { kind: 'claim_escalation', afterMs: escalateAfterMs, saying: 'administrators are told' },
   ]
   for (const { kind, afterMs, saying } of steps) {

@@ -38,6 +38,8 @@ async function withPage(path: string, options: BrowserContextOptions, work: (pag
     page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()))
     page.on('pageerror', (error) => complaints.push(error.message))
     await page.goto(`${base}${path}`)
+    // Typed without a click: the field has the focus. A busy machine gives it a moment later.
+    await page.locator('input[name=key]:focus').waitFor()
     await page.keyboard.type(sample.account.adaKey)
     await page.keyboard.press('Enter')
     await page.waitForURL(`${base}${path}`)

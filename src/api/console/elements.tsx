@@ -33,7 +33,7 @@ export function Next({ waiting, nowMs }: { waiting: Waiting; nowMs: number }) {
   if (waiting.waitingFor === '' && waiting.nextStep === '') return null
   return (
     <p class="next">
-      {waiting.waitingFor === '' ? null : <span class="waiting-for">{waiting.waitingFor}</span>}
+      {waiting.waitingFor === '' ? null : <span class="waiting-for">Waits for {waiting.waitingFor}</span>}
       {waiting.nextStep === '' ? null : <span class="next-step"> → {waiting.nextStep}</span>}
       {waiting.nextAtMs === null ? null : (
         <>
