@@ -4,6 +4,7 @@ import { extname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { Context } from '@temporalio/activity'
 import { recordStored } from '../db/files.ts'
+import type { AccountTx } from '../db/connect.ts'
 import type { StoredFile } from '../db/files.ts'
 import { renditionKey } from '../domain/archive.ts'
 import { planEncode } from '../domain/encode.ts'
@@ -50,7 +51,8 @@ export function createEncodeActivities(deps: EncodeDeps) {
 
     /**
      * Makes every rendition on local scratch, checks it, and puts it into the primary store. All of it in one activity:
-     * scratch belongs to one machine. A second run makes them again under keys of its own; the first that finishes counts.
+     * scratch belongs to one machine. A run beside it makes them under keys of its own; the first that finishes counts, a
+     * later one finds it done.
      */
     encodeRecording: (ref: RecordingRef, plan: EncodePlan): Promise<number> =>
       withHeartbeat((beat) => encodeOnScratch(deps, ref, plan, beat)),
@@ -74,6 +76,9 @@ export function createEncodeActivities(deps: EncodeDeps) {
 }
 
 async function encodeOnScratch(deps: EncodeDeps, ref: RecordingRef, plan: EncodePlan, beat: Beat): Promise<number> {
+  // Done, but the answer was lost: an hour of encoding is not done again.
+  const done = await deps.db.asAccount(ref.accountId, (tx) => listRenditionKeys(tx, ref.recordingId))
+  if (done.length > 0) return done.length
   const { activityId, attempt: count, workflowExecution } = Context.current().info
   const attempt = `${workflowExecution?.runId.slice(0, 8) ?? 'run'}-${activityId}-${count}`
   const work = join(deps.scratchDir, `encode-${ref.recordingId}-${attempt}`)
@@ -169,24 +174,29 @@ async function publishRenditions(
   primary: PlacedStore,
   stored: readonly StoredFile[],
 ): Promise<void> {
-  const won = await deps.db.asAccount(ref.accountId, async (tx) => {
+  const counting = await deps.db.asAccount(ref.accountId, async (tx) => {
     await tx
       .selectFrom('recordings')
       .select('id')
       .where('id', '=', ref.recordingId)
       .forUpdate()
       .executeTakeFirstOrThrow()
-    const other = await tx
-      .selectFrom('files')
-      .select('id')
-      .where('recording_id', '=', ref.recordingId)
-      .where('kind', '!=', 'original')
-      .executeTakeFirst()
-    if (other !== undefined) return false
+    const first = await listRenditionKeys(tx, ref.recordingId)
+    if (first.length > 0) return new Set(first)
     for (const file of stored) await recordStored(tx, ref.recordingId, primary.id, file)
-    return true
+    return new Set(stored.map((file) => file.key))
   })
-  if (!won) for (const file of stored) await primary.store.delete(file.key)
+  for (const file of stored) if (!counting.has(file.key)) await primary.store.delete(file.key)
+}
+
+async function listRenditionKeys(tx: AccountTx, recordingId: string): Promise<readonly string[]> {
+  const rows = await tx
+    .selectFrom('files')
+    .select('key')
+    .where('recording_id', '=', recordingId)
+    .where('kind', 'not in', ['original', 'manifest'])
+    .execute()
+  return rows.map((row) => row.key)
 }
 
 /** Percent for people: to the heartbeat at once, to the database at most once a second. */
