@@ -208,7 +208,9 @@ export async function lockHome(home: string): Promise<HomeLock> {
   const path = lockPath(home)
   await mkdir(dirname(path), { recursive: true })
   const mark = await markProcess(process.pid)
-  const text = JSON.stringify({ ...mark, since: new Date().toISOString() })
+  // A token of its own: two that take the lock in one process within one millisecond must not look alike.
+  const token = randomBytes(8).toString('hex')
+  const text = JSON.stringify({ ...mark, since: new Date().toISOString(), token })
   for (;;) {
     if ((await createLock(path, text)) && (await keepsLock(path, text))) break
     const held = await readFile(path, 'utf8').catch(() => '')

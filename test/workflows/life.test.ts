@@ -65,10 +65,10 @@ test.concurrent(
   async () => {
     await world.addRecorder({ name: 'managed', assignment: 'manager', managerId: world.people.ben.personId })
     await world.drop(await sample(), 'managed/a.mp4')
-    const waiting = await world.until('managed/a.mp4', (recording) =>
-      recording.timeline.some((event) => event.action === 'notice.claim_wanted'),
+    const waiting = await world.until(
+      'managed/a.mp4',
+      ({ timeline, nextAtMs }) => nextAtMs !== null && timeline.some((event) => event.action === 'notice.claim_wanted'),
     )
-    expect(waiting.nextAtMs).not.toBeNull()
     await expect(world.give(waiting.id, world.people.una, { kind: 'claim' })).rejects.toMatchObject({
       code: 'forbidden',
     })
