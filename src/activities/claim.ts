@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { writeAudit } from '../db/commands.ts'
+import { writeAudit } from '../db/audit.ts'
 import { lockFacts } from '../db/facts.ts'
 import type { AccountTx } from '../db/connect.ts'
 import type { RecordingFacts } from '../domain/recording.ts'

@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
-import { endDisposition, writeAudit } from '../db/commands.ts'
+import { writeAudit } from '../db/audit.ts'
+import { endDisposition } from '../db/commands.ts'
 import type { AccountTx } from '../db/connect.ts'
 import { databaseNowMs, lockFacts, recordingNowMs } from '../db/facts.ts'
 import { listCopies } from '../db/recordings.ts'

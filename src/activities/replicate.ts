@@ -1,4 +1,4 @@
-import { writeAudit } from '../db/commands.ts'
+import { writeAudit } from '../db/audit.ts'
 import { areCopiesVerified } from '../db/facts.ts'
 import { listUnverified, recordCheck, recordCopy } from '../db/files.ts'
 import type { FileToCopy } from '../db/files.ts'

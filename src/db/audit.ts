@@ -1,6 +1,27 @@
 import { sql } from 'kysely'
 import type { AccountTx } from './connect.ts'
 
+/** Writes one audit row. `actor` null = the transaction's own. State changes of a recording write theirs by a trigger. */
+export async function writeAudit(
+  tx: AccountTx,
+  recordingId: string | null,
+  actor: string | null,
+  action: string,
+  detail: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  await tx
+    .insertInto('audit_events')
+    .values({
+      account_id: sql<string>`current_setting('app.account')::uuid`,
+      recording_id: recordingId,
+      clock_at: sql<Date | null>`(select recording_now(r) from recordings r where r.id = ${recordingId}::uuid and r.clock_limit_ms > 0)`,
+      actor: actor ?? sql<string>`coalesce(nullif(current_setting('app.actor', true), ''), 'system')`,
+      action,
+      detail: JSON.stringify(detail),
+    })
+    .execute()
+}
+
 /**
  * Writes one audit row for what a person changed through the API, in the transaction of the change. The actor is the
  * transaction's own; changes of a recording's state write theirs by a trigger.
@@ -11,17 +32,7 @@ export async function insertAudit(
   detail: Readonly<Record<string, unknown>>,
   recordingId: string | null = null,
 ): Promise<void> {
-  await tx
-    .insertInto('audit_events')
-    .values({
-      account_id: sql<string>`current_setting('app.account')::uuid`,
-      recording_id: recordingId,
-      clock_at: sql<Date | null>`(select recording_now(r) from recordings r where r.id = ${recordingId}::uuid and r.clock_limit_ms > 0)`,
-      actor: sql<string>`coalesce(nullif(current_setting('app.actor', true), ''), 'system')`,
-      action,
-      detail: JSON.stringify(detail),
-    })
-    .execute()
+  await writeAudit(tx, recordingId, null, action, detail)
 }
 
 /** True where this very request already left its row on a recording. */

@@ -6,6 +6,7 @@ import { planRetention, planText } from '../domain/plan.ts'
 import type { RetentionPlan } from '../domain/plan.ts'
 import type { RecordingFacts } from '../domain/recording.ts'
 import { getPolicy } from './accounts.ts'
+import { writeAudit } from './audit.ts'
 import { brokeUnique } from './connect.ts'
 import type { AccountTx, Database } from './connect.ts'
 import { findFacts, lockFacts, recordingNowMs } from './facts.ts'
@@ -81,27 +82,6 @@ async function noteCommand(tx: AccountTx, facts: RecordingFacts, request: Comman
     requestId: request.requestId,
     personId: request.actor.personId,
   })
-}
-
-/** Writes one audit row about a recording. State changes write theirs by themselves. */
-export async function writeAudit(
-  tx: AccountTx,
-  recordingId: string,
-  actor: string,
-  action: string,
-  detail: Readonly<Record<string, unknown>>,
-): Promise<void> {
-  await tx
-    .insertInto('audit_events')
-    .values({
-      account_id: sql<string>`current_setting('app.account')::uuid`,
-      recording_id: recordingId,
-      clock_at: sql<Date | null>`(select recording_now(r) from recordings r where r.id = ${recordingId} and r.clock_limit_ms > 0)`,
-      actor,
-      action,
-      detail: JSON.stringify(detail),
-    })
-    .execute()
 }
 
 type Applier = (tx: AccountTx, facts: RecordingFacts, request: CommandRequest, nowMs: number) => Promise<void>

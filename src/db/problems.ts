@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import type { Problem, Stage } from '../domain/recording.ts'
 import type { AccountTx } from './connect.ts'
-import { writeAudit } from './commands.ts'
+import { writeAudit } from './audit.ts'
 
 /** Writes down that a stage is parked. While it stays parked, the one open row is brought up to date. */
 export async function openProblem(
