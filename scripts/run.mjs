@@ -9,6 +9,9 @@ ensurePackages({ development: task !== 'up' })
 switch (task) {
   case 'packages':
     break
+  case 'build':
+    ensureBuilt()
+    break
   case 'up':
     ensureBuilt()
     await become('dist/src/cli.js', ['up', ...args])
@@ -21,5 +24,5 @@ switch (task) {
     await become('dist/bench/main.js', args)
     break
   default:
-    fail('Usage: node scripts/run.mjs up|test|bench|packages [arguments]', 2)
+    fail('Usage: node scripts/run.mjs up|test|bench|build|packages [arguments]', 2)
 }

@@ -6,11 +6,12 @@ const root = new URL('../src/', import.meta.url).pathname
 /** Which folders a folder may import from (itself is always allowed). Root files may import anything; nobody imports them. */
 const arrows: Record<string, readonly string[]> = {
   domain: [],
-  storage: ['domain'],
-  media: ['domain'],
-  db: ['domain'],
-  notify: ['domain'],
-  activities: ['domain', 'storage', 'media', 'db', 'notify'],
+  failpoints: [],
+  storage: ['domain', 'failpoints'],
+  media: ['domain', 'failpoints'],
+  db: ['domain', 'failpoints'],
+  notify: ['domain', 'failpoints'],
+  activities: ['domain', 'storage', 'media', 'db', 'notify', 'failpoints'],
   workflows: ['domain'],
   api: ['domain', 'db', 'storage', 'workflows/messages.ts', 'workflows/names.ts'],
   dev: ['domain', 'db', 'storage', 'media', 'activities', 'workflows/search-attributes.ts', 'workflows/names.ts'],
@@ -39,7 +40,7 @@ const vendors: Record<string, readonly RegExp[]> = {
   '@temporalio/client': [/^api\/pipeline\.ts$/, /^schedules\.ts$/],
   '@temporalio/worker': [/^worker\.ts$/, /^activities\/failure-interceptor\.ts$/],
   '@temporalio/workflow': [/^workflows\//],
-  '@temporalio/activity': [/^activities\//],
+  '@temporalio/activity': [/^activities\//, /^failpoints\//],
 }
 
 interface Import {

@@ -4,6 +4,7 @@ import { listFilesToCopy, recordStored } from '../db/files.ts'
 import { manifestKey, manifestText } from '../domain/archive.ts'
 import type { Manifest } from '../domain/archive.ts'
 import { ReelkeepError } from '../domain/errors.ts'
+import { failpoint } from '../failpoints/failpoint.ts'
 import type { ByteSource } from '../storage/store.ts'
 import { withHeartbeat } from './beat.ts'
 import type { ActivityDeps } from './deps.ts'
@@ -28,6 +29,7 @@ export function createArchiveActivities({ db, stores }: Pick<ActivityDeps, 'db' 
               `${file.key} is ${found === null ? 'missing from' : 'not whole in'} store ${primary.name}. Check the store; the archive step is tried again.`,
             )
         }
+        await failpoint('archive.before-manifest')
         const bytes = Buffer.from(manifestText(manifest))
         const sha256 = createHash('sha256').update(bytes).digest('hex')
         const key = manifestKey(ref.accountId, ref.recordingId)
@@ -46,6 +48,7 @@ export function createArchiveActivities({ db, stores }: Pick<ActivityDeps, 'db' 
             signal,
           })
         }
+        await failpoint('archive.after-manifest')
         await db.asAccount(
           ref.accountId,
           async (tx) => {
@@ -58,9 +61,11 @@ export function createArchiveActivities({ db, stores }: Pick<ActivityDeps, 'db' 
                 sizeBytes: bytes.length,
                 sha256,
               })
+            await failpoint('archive.before-commit')
           },
           { actor: 'system' },
         )
+        await failpoint('archive.after-commit')
       })
     },
   }

@@ -5,6 +5,7 @@ import type { AccountTx } from '../db/connect.ts'
 import type { RecordingFacts } from '../domain/recording.ts'
 import { composeNotice } from '../domain/notice.ts'
 import type { NoticeKind } from '../domain/notice.ts'
+import { failpoint } from '../failpoints/failpoint.ts'
 import type { ActivityDeps } from './deps.ts'
 import type { RecordingRef } from './records.ts'
 
@@ -24,9 +25,11 @@ export function createClaimActivities({ db, notifier, baseUrl }: Pick<ActivityDe
             .set(owner === null ? { state: 'awaiting_claim' } : { state: 'claimed', owner_id: owner })
             .where('id', '=', ref.recordingId)
             .execute()
+          await failpoint('claim.before-commit')
         },
         { actor: 'system' },
       )
+      await failpoint('claim.after-commit')
     },
 
     /**
@@ -40,11 +43,13 @@ export function createClaimActivities({ db, notifier, baseUrl }: Pick<ActivityDe
       let sent = 0
       for (const person of people) {
         if (told.has(person.email)) continue
+        await failpoint('notice.before-send')
         await notifier.send({
           ...mail,
           to: person,
           messageId: `${kind}.${occasion}.${person.id}.${ref.recordingId}@reelkeep`,
         })
+        await failpoint('notice.after-send')
         await db.asAccount(ref.accountId, async (tx) => {
           await tx
             .insertInto('notices')
@@ -59,6 +64,7 @@ export function createClaimActivities({ db, notifier, baseUrl }: Pick<ActivityDe
             .execute()
           await writeAudit(tx, ref.recordingId, 'system', `notice.${kind}`, { to: person.name, occasion })
         })
+        await failpoint('notice.after-row')
         sent += 1
       }
       return sent

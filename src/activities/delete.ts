@@ -10,6 +10,7 @@ import { decidePurge } from '../domain/commands.ts'
 import type { Verdict } from '../domain/commands.ts'
 import { ReelkeepError } from '../domain/errors.ts'
 import type { RecordingFacts } from '../domain/recording.ts'
+import { failpoint } from '../failpoints/failpoint.ts'
 import { withHeartbeat } from './beat.ts'
 import type { ActivityDeps } from './deps.ts'
 import type { RecordingRef } from './records.ts'
@@ -22,7 +23,9 @@ export function createDeleteActivities({ db, stores, sign }: Pick<ActivityDeps, 
      * by the database's clock, under the row lock a hold also takes. A no ends the disposition and says why.
      */
     async beginPurge(ref: RecordingRef): Promise<Verdict> {
-      return db.asAccount(ref.accountId, (tx) => openPurge(tx, ref.recordingId), { actor: 'system' })
+      const verdict = await db.asAccount(ref.accountId, (tx) => openPurge(tx, ref.recordingId), { actor: 'system' })
+      await failpoint('purge.begin-after-commit')
+      return verdict
     },
 
     /** Ids of the stores that hold something of this recording. */
@@ -42,12 +45,16 @@ export function createDeleteActivities({ db, stores, sign }: Pick<ActivityDeps, 
         const { store, name } = await stores.open(ref.accountId, storeId)
         const owed = await db.asAccount(ref.accountId, (tx) => listOwedPurges(tx, ref.recordingId, storeId))
         for (const copy of owed) {
+          await failpoint('purge.before-copy')
           await store.delete(copy.key)
+          await failpoint('purge.before-copy-row')
           await db.asAccount(ref.accountId, (tx) => recordPurged(tx, copy.id))
+          await failpoint('purge.after-copy-row')
           beat({ store: name, file: copy.name })
         }
         for await (const stray of store.list(recordingPrefix(ref.accountId, ref.recordingId), signal))
           await store.delete(stray.key)
+        await failpoint('purge.after-strays')
         await db.asAccount(ref.accountId, (tx) =>
           writeAudit(tx, ref.recordingId, 'system', 'store.purged', { store: name, copies: owed.length }),
         )
@@ -64,7 +71,9 @@ export function createDeleteActivities({ db, stores, sign }: Pick<ActivityDeps, 
       const { store } = await stores.open(ref.accountId, deposit.inbox_id)
       const found = await store.stat(deposit.path)
       const same = found !== null && found.sizeBytes === Number(deposit.size_bytes) && found.fileId === deposit.file_id
+      await failpoint('purge.source-before-delete')
       if (same && Math.floor(found.modifiedAtMs) === Number(deposit.mtime_ms)) await store.delete(deposit.path)
+      await failpoint('purge.source-after-delete')
       await db.asAccount(ref.accountId, (tx) =>
         tx
           .updateTable('deposits')
@@ -77,6 +86,7 @@ export function createDeleteActivities({ db, stores, sign }: Pick<ActivityDeps, 
     /** Signs what was removed and ends the life. A second run finds it ended. */
     async certify(ref: RecordingRef): Promise<void> {
       await db.asAccount(ref.accountId, (tx) => endLife(tx, ref.recordingId, sign), { actor: 'system' })
+      await failpoint('certify.after-commit')
     },
   }
 }
@@ -99,6 +109,7 @@ async function openPurge(tx: AccountTx, recordingId: string): Promise<Verdict> {
     .where('id', '=', facts.disposition?.id ?? '')
     .execute()
   await tx.updateTable('recordings').set({ state: 'purging' }).where('id', '=', recordingId).execute()
+  await failpoint('purge.begin-before-commit')
   return verdict
 }
 
@@ -128,6 +139,7 @@ async function endLife(tx: AccountTx, recordingId: string, sign: ActivityDeps['s
     })
     .where('id', '=', recordingId)
     .execute()
+  await failpoint('certify.before-commit')
 }
 
 /** Each approver must still hold a role that may approve. */

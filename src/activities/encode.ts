@@ -10,6 +10,7 @@ import { renditionKey } from '../domain/archive.ts'
 import { planEncode } from '../domain/encode.ts'
 import type { EncodePlan, MediaFacts, Rendition } from '../domain/encode.ts'
 import { ReelkeepError } from '../domain/errors.ts'
+import { failpoint } from '../failpoints/failpoint.ts'
 import { hashStream } from '../storage/bytes.ts'
 import type { ByteSource } from '../storage/store.ts'
 import { withHeartbeat } from './beat.ts'
@@ -25,7 +26,7 @@ export function createEncodeActivities(deps: EncodeDeps) {
   return {
     /** The probe decides what is made; the decision is written down and the stage begins. Later runs decide the same. */
     async beginEncode(ref: RecordingRef): Promise<EncodePlan> {
-      return db.asAccount(
+      const decided = await db.asAccount(
         ref.accountId,
         async (tx) => {
           const row = await tx
@@ -43,10 +44,13 @@ export function createEncodeActivities(deps: EncodeDeps) {
             })
             .where('id', '=', ref.recordingId)
             .execute()
+          await failpoint('encode.begin-before-commit')
           return plan
         },
         { actor: 'system' },
       )
+      await failpoint('encode.begin-after-commit')
+      return decided
     },
 
     /**
@@ -68,9 +72,11 @@ export function createEncodeActivities(deps: EncodeDeps) {
             .where('id', '=', ref.recordingId)
             .where('state', '=', 'encoding')
             .execute()
+          await failpoint('encode.end-before-commit')
         },
         { actor: 'system' },
       )
+      await failpoint('encode.end-after-commit')
     },
   }
 }
@@ -91,9 +97,12 @@ async function encodeOnScratch(deps: EncodeDeps, ref: RecordingRef, plan: Encode
       signal: beat.signal,
       onProgress: progressWriter(deps, ref, beat),
     })
+    await failpoint('encode.after-make')
     const stored: StoredFile[] = []
     for (const rendition of renditions) stored.push(await storeRendition(ref, primary, attempt, rendition, beat))
+    await failpoint('encode.before-publish')
     await publishRenditions(deps, ref, primary, stored)
+    await failpoint('encode.after-publish')
     return stored.length
   } finally {
     await rm(work, { recursive: true, force: true })
@@ -128,6 +137,7 @@ async function downloadTo(path: string, read: () => Promise<NodeJS.ReadableStrea
   const source = await read()
   try {
     await pipeline(source, createWriteStream(path, { flags: 'w' }), { signal: beat.signal })
+    await failpoint('encode.after-download', path)
   } catch (error) {
     if (error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT'))
       throw new ReelkeepError(
@@ -158,12 +168,14 @@ async function storeRendition(
 ): Promise<StoredFile> {
   const key = renditionKey(ref.accountId, ref.recordingId, attempt, rendition.name)
   const { sha256, sizeBytes } = await hashFile(rendition.path, beat)
+  await failpoint('encode.before-put', rendition.path)
   await primary.store.put(key, fileSource(rendition.path), {
     sizeBytes,
     sha256,
     contentType: rendition.contentType,
     signal: beat.signal,
   })
+  await failpoint('encode.after-put')
   return { ...rendition, key, sizeBytes, sha256 }
 }
 
@@ -184,6 +196,7 @@ async function publishRenditions(
     const first = await listRenditionKeys(tx, ref.recordingId)
     if (first.length > 0) return new Set(first)
     for (const file of stored) await recordStored(tx, ref.recordingId, primary.id, file)
+    await failpoint('encode.publish-before-commit')
     return new Set(stored.map((file) => file.key))
   })
   for (const file of stored) if (!counting.has(file.key)) await primary.store.delete(file.key)

@@ -2,6 +2,7 @@ import type { Context } from '@temporalio/activity'
 import { ApplicationFailure } from '@temporalio/common'
 import type { ActivityInboundCallsInterceptor } from '@temporalio/worker'
 import { ReelkeepError, isTransient } from '../domain/errors.ts'
+import { failpoint } from '../failpoints/failpoint.ts'
 
 /**
  * Turns the product's errors into Temporal's, once for all activities: the code becomes the failure's type, and what
@@ -11,7 +12,10 @@ export function createFailureInterceptor(context: Context): ActivityInboundCalls
   return {
     async execute(input, next) {
       try {
-        return await next(input)
+        await failpoint('activity.before')
+        const result: unknown = await next(input)
+        await failpoint('activity.after')
+        return result
       } catch (error) {
         if (!(error instanceof ReelkeepError)) throw error
         context.log.warn(error.message, {

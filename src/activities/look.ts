@@ -1,6 +1,7 @@
 import { applyLook, listComplete, readInbox } from '../db/deposits.ts'
 import { decideLook } from '../domain/ingest.ts'
 import type { ListedFile, LookMemory } from '../domain/ingest.ts'
+import { failpoint } from '../failpoints/failpoint.ts'
 import { unfinishedDirectory } from '../storage/keys.ts'
 import { isSafeKey } from '../storage/store.ts'
 import type { ObjectInfo } from '../storage/store.ts'
@@ -31,6 +32,7 @@ export async function lookOnce(
   const files: ListedFile[] = []
   for await (const info of store.list('', signal)) files.push(listedFile(info))
   const endedMs = now()
+  await failpoint('look.after-list')
   const look = await db.asAccount(accountId, async (tx) => {
     const before = await readInbox(tx, inboxId)
     const decided = decideLook({ files, ...before, remote: store.remote, nowMs, memory })
@@ -38,9 +40,12 @@ export async function lookOnce(
     const known = new Set(before.known.filter(({ state }) => state === 'complete').map(({ id }) => id))
     await applyLook(tx, inboxId, decided.decisions, endedMs)
     const completed = (await listComplete(tx, inboxId)).filter((id) => !known.has(id))
+    await failpoint('look.before-commit')
     return { memory: decided.memory, completed }
   })
+  await failpoint('look.after-commit')
   for (const recordingId of look.completed) await startRecording({ accountId, recordingId })
+  await failpoint('look.after-start')
   return look
 }
 

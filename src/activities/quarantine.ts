@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import { ReelkeepError } from '../domain/errors.ts'
+import { failpoint } from '../failpoints/failpoint.ts'
 import type { ActivityDeps } from './deps.ts'
 import type { RecordingRef } from './records.ts'
 
@@ -16,6 +17,7 @@ export function createQuarantineActivities({ db, stores }: Pick<ActivityDeps, 'd
           .where('state', 'in', ['complete', 'quarantined'])
           .execute(),
       )
+      await failpoint('refuse.after-row')
     },
 
     /** The file was mended or replaced under its old name: from here on the deposit means the file that is there now. */

@@ -1,4 +1,5 @@
 import { listAccountIds } from '../db/accounts.ts'
+import { failpoint } from '../failpoints/failpoint.ts'
 import { withHeartbeat } from './beat.ts'
 import type { ActivityDeps } from './deps.ts'
 
@@ -24,6 +25,7 @@ export function createReconcileActivities({ db, startRecording }: Pick<ActivityD
           )
           for (const { id } of rows) {
             signal.throwIfAborted()
+            await failpoint('reconcile.before-start')
             await startRecording({ accountId, recordingId: id })
             started += 1
           }

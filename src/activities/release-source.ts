@@ -2,6 +2,7 @@ import { areCopiesVerified } from '../db/facts.ts'
 import { findReleasable, markReleased, noteSourceLeft } from '../db/taken-in.ts'
 import { sidecarSuffixes } from '../domain/inbox-names.ts'
 import { sameFile } from '../domain/ingest.ts'
+import { failpoint } from '../failpoints/failpoint.ts'
 import { isSafeKey } from '../storage/store.ts'
 import type { ActivityDeps } from './deps.ts'
 import { listedFile } from './look.ts'
@@ -25,10 +26,14 @@ export async function releaseSource(
       continue
     }
     // The recording first: should this end halfway, what is left over is a hash beside nothing.
+    await failpoint('release.before-delete')
     if (found !== null) await store.delete(deposit.path)
+    await failpoint('release.after-delete')
     const sidecars = sidecarSuffixes.map((suffix) => deposit.path + suffix).filter(isSafeKey)
     for (const sidecar of sidecars) await store.delete(sidecar)
+    await failpoint('release.after-sidecars')
     await db.asAccount(accountId, (tx) => markReleased(tx, deposit.id))
+    await failpoint('release.after-row')
     released += 1
   }
   return { released }

@@ -3,6 +3,7 @@ import { areCopiesVerified } from '../db/facts.ts'
 import { listUnverified, recordCheck, recordCopy } from '../db/files.ts'
 import type { FileToCopy } from '../db/files.ts'
 import { hasCode, ReelkeepError } from '../domain/errors.ts'
+import { failpoint } from '../failpoints/failpoint.ts'
 import { copyBetween, readBack } from '../storage/copy.ts'
 import type { Store } from '../storage/store.ts'
 import { withHeartbeat } from './beat.ts'
@@ -29,8 +30,11 @@ export function createReplicateActivities({ db, stores }: Pick<ActivityDeps, 'db
         const target = await stores.open(ref.accountId, storeId)
         const files = await unverified(ref, storeId)
         for (const file of files) {
+          await failpoint('replicate.before-copy')
           await copyOne(primary, target, file, beat)
+          await failpoint('replicate.after-copy')
           await db.asAccount(ref.accountId, (tx) => recordCopy(tx, ref.recordingId, file.id, storeId))
+          await failpoint('replicate.after-copy-row')
         }
         return files.length
       })
@@ -62,9 +66,11 @@ export function createReplicateActivities({ db, stores }: Pick<ActivityDeps, 'db
             .where('id', '=', ref.recordingId)
             .where('state', '=', 'archiving')
             .execute()
+          await failpoint('replicate.protect-before-commit')
         },
         { actor: 'system' },
       )
+      await failpoint('replicate.protect-after-commit')
     },
   }
 }
@@ -82,7 +88,9 @@ async function verifyOne(
   file: FileToCopy,
   { signal, beat }: Beat,
 ): Promise<void> {
+  await failpoint('replicate.before-read-back')
   const seen = await readBack(store, file.key, { signal, onProgress: (bytes) => beat({ file: file.name, bytes }) })
+  await failpoint('replicate.after-read-back')
   const matched = seen.sha256 === file.sha256 && seen.sizeBytes === file.sizeBytes
   await db.asAccount(ref.accountId, async (tx) => {
     await recordCheck(tx, file.id, storeId, matched)
@@ -93,6 +101,7 @@ async function verifyOne(
         seen: seen.sha256,
       })
   })
+  await failpoint('replicate.after-check-row')
   if (!matched)
     throw new ReelkeepError(
       'copy_mismatch',

@@ -1,5 +1,6 @@
 import { requestDisposition, writePlan } from '../db/commands.ts'
 import { lockFacts, recordingNowMs } from '../db/facts.ts'
+import { failpoint } from '../failpoints/failpoint.ts'
 import type { ActivityDeps } from './deps.ts'
 import type { RecordingRef } from './records.ts'
 
@@ -15,9 +16,11 @@ export function createRetainActivities({ db }: Pick<ActivityDeps, 'db'>) {
           if (facts?.state !== 'protected') return
           await writePlan(tx, ref.recordingId, null)
           await tx.updateTable('recordings').set({ state: 'retained' }).where('id', '=', ref.recordingId).execute()
+          await failpoint('retain.before-commit')
         },
         { actor: 'system' },
       )
+      await failpoint('retain.after-commit')
     },
 
     /**
@@ -34,9 +37,11 @@ export function createRetainActivities({ db }: Pick<ActivityDeps, 'db'>) {
           const ended = facts.state === 'retained' && facts.retainUntilMs !== null && nowMs >= facts.retainUntilMs
           if (!ended && facts.state !== 'awaiting_claim') return
           await requestDisposition(tx, facts, { requestedBy: null, reason, nowMs })
+          await failpoint('request.before-commit')
         },
         { actor: 'policy', detail: { reason } },
       )
+      await failpoint('request.after-commit')
     },
   }
 }

@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs'
 import { mkdir, open, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
+import type { AccountTx } from '../db/connect.ts'
 import * as takenIn from '../db/taken-in.ts'
 import type { DepositToTakeIn } from '../db/taken-in.ts'
 import { originalKey } from '../domain/archive.ts'
@@ -12,6 +13,7 @@ import type { ErrorCode } from '../domain/errors.ts'
 import { extensionOf, packageExtensions, titleFromPath } from '../domain/inbox-names.ts'
 import { decideStructureFailure, sameFile } from '../domain/ingest.ts'
 import { bytesPer, describeBytes } from '../domain/units.ts'
+import { failpoint } from '../failpoints/failpoint.ts'
 import type { Store } from '../storage/store.ts'
 import type { Beat } from './beat.ts'
 import type { ActivityDeps, PlacedStore } from './deps.ts'
@@ -110,6 +112,7 @@ async function examineAndAccept(intake: Intake): Promise<TakeInResult> {
   if (judged.kind !== 'fit') return judged
   const same = await deps.db.asAccount(ref.accountId, (tx) => takenIn.findSameBytes(tx, hashes.sha256))
   if (same !== null && same.id !== deposit.id) return duplicate(intake, hashes.sha256, same.id)
+  await failpoint('take-in.after-judge')
   // Decoding takes long enough for somebody to go on writing.
   return (await sourceTrouble(intake)) ?? accept(intake, deposit.recorderId, path, hashes.sha256, judged.media)
 }
@@ -162,6 +165,7 @@ async function copyToScratch({ deps, deposit, inbox, work, beat }: Intake, path:
       beat.beat({ reading: sizeBytes, of: deposit.sizeBytes })
       if (sizeBytes > deposit.sizeBytes) break
     }
+    await failpoint('take-in.after-read', path)
     if (sizeBytes !== deposit.sizeBytes) {
       throw new ReelkeepError(
         'changed_while_read',
@@ -205,13 +209,17 @@ async function accept(
     contentType,
     signal: beat.signal,
   })
+  await failpoint('take-in.after-put')
   const title = media.title?.trim() || titleFromPath(deposit.path)
   const taken = { deposit, recorderId, sha256, media, title, extension, contentType, storeId: primary.id }
   const detail = { path: deposit.path, sha256, sizeBytes: deposit.sizeBytes, endSignal: deposit.endSignal }
-  const accepted = await deps.db.asAccount(ref.accountId, (tx) => takenIn.acceptDeposit(tx, ref.accountId, taken), {
-    actor: 'system',
-    detail,
-  })
+  const accept = async (tx: AccountTx) => {
+    const done = await takenIn.acceptDeposit(tx, ref.accountId, taken)
+    await failpoint('take-in.before-commit')
+    return done
+  }
+  const accepted = await deps.db.asAccount(ref.accountId, accept, { actor: 'system', detail })
+  await failpoint('take-in.after-commit')
   if (accepted) return { kind: 'accepted' }
   const first = await deps.db.asAccount(ref.accountId, (tx) => takenIn.findSameBytes(tx, sha256))
   if (first === null)
@@ -234,7 +242,9 @@ async function putOriginal(
 async function duplicate(intake: Intake, sha256: string, ofRecordingId: string): Promise<TakeInResult> {
   const { deps, ref } = intake
   await deps.db.asAccount(ref.accountId, (tx) => takenIn.markDuplicate(tx, ref.recordingId, sha256, ofRecordingId))
+  await failpoint('duplicate.after-row')
   await removeOwnOriginal(intake)
+  await failpoint('duplicate.after-removal')
   // Where the first is safe already, nothing else would come back for this source.
   await releaseSource(deps, { accountId: ref.accountId, recordingId: ofRecordingId })
   return { kind: 'duplicate', ofRecordingId }
@@ -243,6 +253,7 @@ async function duplicate(intake: Intake, sha256: string, ofRecordingId: string):
 async function quarantine(intake: Intake, code: ErrorCode, message: string): Promise<TakeInResult> {
   const { deps, ref } = intake
   await deps.db.asAccount(ref.accountId, (tx) => takenIn.quarantineDeposit(tx, ref.recordingId, { code, message }))
+  await failpoint('quarantine.after-row')
   return { kind: 'quarantined', code, message }
 }
 
@@ -267,6 +278,7 @@ async function drop(
 ): Promise<TakeInResult> {
   const { deps, ref } = intake
   const dropped = await deps.db.asAccount(ref.accountId, (tx) => takenIn.dropRevision(tx, ref.recordingId, next))
+  await failpoint('revision.after-drop')
   // Only once nobody can accept this id any more: a twin may be about to.
   if (dropped) await removeOwnOriginal(intake)
   return { kind: 'changed' }

@@ -5,6 +5,7 @@ import type { Command, CommandKind, CommandRequest, Verdict } from '../domain/co
 import { planRetention, planText } from '../domain/plan.ts'
 import type { RetentionPlan } from '../domain/plan.ts'
 import type { RecordingFacts } from '../domain/recording.ts'
+import { failpoint } from '../failpoints/failpoint.ts'
 import { getPolicy } from './accounts.ts'
 import { writeAudit } from './audit.ts'
 import { brokeUnique } from './connect.ts'
@@ -39,12 +40,14 @@ export async function applyCommand(
         },
         facts: null,
       }
+    await failpoint('command.after-lock')
     if (await wasApplied(tx, recordingId, requestId)) return { verdict: { ok: true }, facts }
     const nowMs = await recordingNowMs(tx, recordingId)
     const verdict = (await findStranger(tx, command)) ?? decideCommand(facts, command, actor, nowMs)
     if (!verdict.ok) return { verdict, facts }
     await appliers[command.kind](tx, facts, request, nowMs)
     await noteCommand(tx, facts, request)
+    await failpoint('command.before-commit')
     return { verdict, facts: await findFacts(tx, recordingId) }
   }
   try {

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { ReelkeepError } from '../domain/errors.ts'
 import { msPer } from '../domain/units.ts'
+import { failpoint } from '../failpoints/failpoint.ts'
 import { chunkBytes, guardStream, measureSource } from './bytes.ts'
 import { proveAccess } from './check.ts'
 import { settleExisting, taken } from './existing.ts'
@@ -210,6 +211,7 @@ async function putObject(
     const from = unfinished.entry(temporary)
     try {
       const written = await writeSynced(from, key, source, options)
+      await failpoint('local.after-write', from)
       return (await publish(root, key, from)) ? written : null
     } finally {
       // Losing the temporary name is no failure of the put: the sweep removes what stays.
@@ -228,6 +230,7 @@ async function writeSynced(path: Buffer, key: string, source: ByteSource, option
   try {
     for await (const chunk of measured.chunks) {
       for (let at = 0; at < chunk.length;) at += (await handle.write(chunk, at)).bytesWritten
+      await failpoint('local.during-write', path)
       options.onProgress?.(measured.result().sizeBytes)
     }
     await handle.sync()
@@ -247,6 +250,7 @@ async function publish(root: string, key: string, from: Buffer): Promise<boolean
       await inDirectory(root, directory, async (held) => {
         await link(from, held.entry(name))
         await held.sync()
+        await failpoint('local.after-link', held.entry(name))
       })
       return true
     } catch (error) {
@@ -262,6 +266,7 @@ async function deleteObject(root: string, key: string, prune: boolean): Promise<
     const stats = await lstat(held.entry(name)).catch(ignore('ENOENT'))
     if (stats === null || stats.isDirectory()) return
     await unlink(held.entry(name)).catch(ignore('ENOENT'))
+    await failpoint('local.after-unlink')
     await held.sync()
     if ((await lstat(held.entry(name)).catch(ignore('ENOENT'))) === null) return
     const message = `${key} is still in ${root} after its removal. Check who writes there, then retry.`

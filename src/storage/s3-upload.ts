@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { hasCode, ReelkeepError } from '../domain/errors.ts'
 import { bytesPer } from '../domain/units.ts'
+import { failpoint } from '../failpoints/failpoint.ts'
 import { measureSource } from './bytes.ts'
 import type { MeasuredSource } from './bytes.ts'
 import type { ByteSource, PutOptions, PutResult } from './store.ts'
@@ -57,7 +58,9 @@ export async function uploadInParts(
     const result = await uploadTo(calls, found, await calls.parts(found), key, source, options)
     if (result !== null) return result
   }
-  const result = await uploadTo(calls, await calls.create(), [], key, source, options)
+  const created = await calls.create()
+  await failpoint('s3.after-create')
+  const result = await uploadTo(calls, created, [], key, source, options)
   if (result !== null) return result
   throw new ReelkeepError('store_unavailable', `The upload of ${key} was taken over by another. It is retried.`)
 }
@@ -81,6 +84,7 @@ async function uploadTo(
   if (parts === null) return null
   options.signal?.throwIfAborted()
   await calls.complete(uploadId, parts)
+  await failpoint('s3.after-complete')
   return measured.result()
 }
 
@@ -100,9 +104,14 @@ async function sendParts(
   let number = 0
   const failed: { error: unknown }[] = []
   const foreign: number[] = []
+  const sendPart = async (partNumber: number, bytes: Buffer) => {
+    const part = await calls.send(uploadId, partNumber, bytes)
+    await failpoint('s3.after-part')
+    return part
+  }
   const sendOne = async (partNumber: number, bytes: Buffer) => {
     const held = present.get(partNumber)
-    if (held === undefined) sent.push(await calls.send(uploadId, partNumber, bytes))
+    if (held === undefined) sent.push(await sendPart(partNumber, bytes))
     else if (!holds(held, bytes)) foreign.push(partNumber)
     // Some servers keep a part's CRC but do not list it.
     else sent.push(calls.wantsCrc32 ? { ...held, crc32: crc32Of(bytes) } : held)

@@ -3,6 +3,7 @@ import type { MultipartUpload, StorageClass } from '@aws-sdk/client-s3'
 import { Readable } from 'node:stream'
 import { ReelkeepError } from '../domain/errors.ts'
 import { msPer } from '../domain/units.ts'
+import { failpoint } from '../failpoints/failpoint.ts'
 import { guardStream, measureSource } from './bytes.ts'
 import { proveAccess } from './check.ts'
 import { settleExisting, taken } from './existing.ts'
@@ -219,6 +220,7 @@ async function putWhole(place: Place, key: string, source: ByteSource, options: 
     },
     until(options.signal),
   )
+  await failpoint('s3.after-put')
   options.onProgress?.(options.sizeBytes)
   return measured.result()
 }

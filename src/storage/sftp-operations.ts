@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import type { FileEntryWithStats, Stats } from 'ssh2'
 import { ReelkeepError } from '../domain/errors.ts'
+import { failpoint } from '../failpoints/failpoint.ts'
 import { chunkBytes, guardStream } from './bytes.ts'
 import { settleExisting } from './existing.ts'
 import { joinKey, splitKey, unfinishedDirectory } from './keys.ts'
@@ -209,6 +210,7 @@ async function publish(
   if ((await session.lstat(place.path(key))) !== null) return false
   try {
     await session.rename(from, place.path(key))
+    await failpoint('sftp.after-rename')
     return true
   } catch (error) {
     if ((await session.lstat(place.path(key))) !== null) return false
@@ -233,6 +235,7 @@ export async function deleteObject(place: SftpPlace, session: SftpSession, key: 
   const [found] = await Promise.all([statObject(place, session, key), requireRealDirectory(place, session, key)])
   if (found === null) return
   await session.unlink(place.path(key))
+  await failpoint('sftp.after-delete')
   if ((await session.lstat(place.path(key))) === null) return
   const message = `${key} is still on ${place.label} after its removal. Check who writes there, then retry.`
   throw new ReelkeepError('delete_ineffective', message, { details: { key } })

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { hasCode, ReelkeepError } from '../domain/errors.ts'
 import { bytesPer } from '../domain/units.ts'
+import { failpoint } from '../failpoints/failpoint.ts'
 import { measureSource } from './bytes.ts'
 import type { MeasuredSource } from './bytes.ts'
 import { requestBytes, requestsInFlight } from './sftp-session.ts'
@@ -119,6 +120,7 @@ async function fill(
     if (rest !== null) {
       await writeRest(session, handle, fromByte, rest, measured, options)
       await session.sync(handle)
+      await failpoint('sftp.after-write')
       return measured.result()
     }
   } finally {
