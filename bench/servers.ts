@@ -52,6 +52,8 @@ export async function startS3(context: BenchContext, rclone: string): Promise<Ta
     args: ['server', `-dir=${home}`, ...listen, ...flags.map((flag, index) => `-${flag}=${ports[index]}`)].concat(
       '-master.volumeSizeLimitMB=1024',
       '-volume.max=20',
+      '-s3.port.iceberg=0',
+      '-s3.port.lance=0',
     ),
     env: { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey },
     ports,

@@ -37,6 +37,9 @@ export async function startSeaweed(): Promise<S3Server> {
     command: weed,
     args: ['server', `-dir=${home}`, '-ip=127.0.0.1', '-ip.bind=127.0.0.1', '-s3', '-filer', ...portArgs].concat(
       '-master.volumeSizeLimitMB=64',
+      // Two catalogues nobody asks for, on fixed ports: a second server on this machine would die of them.
+      '-s3.port.iceberg=0',
+      '-s3.port.lance=0',
       '-volume.max=50',
     ),
     env: { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey },
