@@ -35,7 +35,7 @@ export async function benchInbox(context: BenchContext): Promise<BenchResult> {
     }
     const firstMs = await timeOf(look)
     for (let settled = 1; settled < looksUntilSettled; settled += 1) await look()
-    const { known } = await deps.db.asAccount(accountId, (tx) => readInbox(tx, inboxId))
+    const { known } = await deps.db.asAccount(accountId, (tx) => readInbox(tx, inboxId, Date.now()))
     if (known.length !== count)
       throw new Error(`${known.length} of ${count} files are known after ${looksUntilSettled} looks`)
     const find = {

@@ -103,3 +103,13 @@ export async function become(file, args) {
   process.setSourceMapsEnabled(true)
   await import(pathToFileURL(path).href)
 }
+
+/**
+ * The same for a program that is not compiled, because only tests run it.
+ * @param {string} file TypeScript below the checkout
+ * @param {readonly string[]} args
+ */
+export async function becomeTypeScript(file, args) {
+  await import('tsx')
+  await become(file, args)
+}

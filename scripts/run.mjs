@@ -1,5 +1,5 @@
 // Behind `npm start`, `npm test`, `npm run bench` and `.ci/run`: makes everything ready, then becomes the program asked for.
-import { become, checkNode, ensureBuilt, ensurePackages, fail } from './bootstrap.mjs'
+import { become, becomeTypeScript, checkNode, ensureBuilt, ensurePackages, fail } from './bootstrap.mjs'
 
 const [task, ...args] = process.argv.slice(2)
 
@@ -19,10 +19,13 @@ switch (task) {
   case 'test':
     await become('node_modules/vitest/vitest.mjs', ['run', ...args])
     break
+  case 'chaos':
+    await becomeTypeScript('test/chaos/main.ts', args)
+    break
   case 'bench':
     ensureBuilt()
     await become('dist/bench/main.js', args)
     break
   default:
-    fail('Usage: node scripts/run.mjs up|test|bench|build|packages [arguments]', 2)
+    fail('Usage: node scripts/run.mjs up|test|chaos|bench|build|packages [arguments]', 2)
 }

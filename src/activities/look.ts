@@ -34,7 +34,7 @@ export async function lookOnce(
   const endedMs = now()
   await failpoint('look.after-list')
   const look = await db.asAccount(accountId, async (tx) => {
-    const before = await readInbox(tx, inboxId)
+    const before = await readInbox(tx, inboxId, nowMs)
     const decided = decideLook({ files, ...before, remote: store.remote, nowMs, memory })
     if (decided.decisions.length === 0) return { memory: decided.memory, completed: [] }
     const known = new Set(before.known.filter(({ state }) => state === 'complete').map(({ id }) => id))

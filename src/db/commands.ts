@@ -47,6 +47,7 @@ export async function applyCommand(
     if (!verdict.ok) return { verdict, facts }
     await appliers[command.kind](tx, facts, request, nowMs)
     await noteCommand(tx, facts, request)
+    await raiseVersion(tx, recordingId)
     await failpoint('command.before-commit')
     return { verdict, facts: await findFacts(tx, recordingId) }
   }
@@ -85,6 +86,11 @@ async function noteCommand(tx: AccountTx, facts: RecordingFacts, request: Comman
     requestId: request.requestId,
     personId: request.actor.personId,
   })
+}
+
+/** Holds and approvals have rows of their own: the recording's version tells those who know the facts that theirs are old. */
+async function raiseVersion(tx: AccountTx, recordingId: string): Promise<void> {
+  await sql`update recordings set version = version where id = ${recordingId}`.execute(tx)
 }
 
 type Applier = (tx: AccountTx, facts: RecordingFacts, request: CommandRequest, nowMs: number) => Promise<void>

@@ -11,18 +11,29 @@ import type { AccountTx } from './connect.ts'
 const account = sql<string>`current_setting('app.account')::uuid`
 const liveStates = ['arriving', 'stalled', 'orphan', 'complete'] as const
 const rowsAtOnce = 1000
+/** The listing's beginning is told by a worker's clock, the release by the database's. */
+const clockSlackMs = 10_000
 
-/** What a look needs to know before it decides: deposits whose file may still be in the inbox, and the recorders. */
+/**
+ * What a look needs to know before it decides: deposits whose file may be in the listing that began at `listedFromMs`, and
+ * the recorders. A source that was released since then still stands in that listing, and must not be taken for a new file.
+ */
 export async function readInbox(
   tx: AccountTx,
   inboxId: string,
+  listedFromMs: number,
 ): Promise<{ known: KnownDeposit[]; recorders: RecorderPlace[] }> {
   const rows = await tx
     .selectFrom('deposits')
     .select(['id', 'recorder_id', 'path', 'size_bytes', 'mtime_ms', 'file_id', 'state', 'end_signal'])
     .select(['reason_code', 'changed_at', 'looks'])
     .where('inbox_id', '=', inboxId)
-    .where('state', 'not in', ['released', 'vanished'])
+    .where((where) =>
+      where.or([
+        where('state', 'not in', ['released', 'vanished']),
+        where('settled_at', '>=', new Date(listedFromMs - clockSlackMs)),
+      ]),
+    )
     .execute()
   const recorders = await tx.selectFrom('recorders').selectAll().where('inbox_id', '=', inboxId).execute()
   return {

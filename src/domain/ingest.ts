@@ -75,7 +75,7 @@ export const noMemory: LookMemory = { temporary: new Map(), renamed: new Map() }
 /** Everything one look decides on. */
 export interface LookInput {
   readonly files: readonly ListedFile[]
-  /** Every deposit of this inbox that is not over (see `isOver`). */
+  /** Every deposit of this inbox that is not over (see `isOver`), or was not yet when the listing began. */
   readonly known: readonly KnownDeposit[]
   readonly recorders: readonly RecorderPlace[]
   readonly remote: boolean
@@ -149,7 +149,8 @@ export function decideLook(input: LookInput): { decisions: readonly LookDecision
     if (decision !== null) decisions.push(decision)
   }
   for (const deposit of input.known) {
-    if (present.has(deposit.path) || !dependsOnPresence(deposit)) continue
+    // What another scanner found after this listing had begun cannot be missing from it.
+    if (present.has(deposit.path) || !dependsOnPresence(deposit) || deposit.changedAtMs > input.nowMs) continue
     decisions.push({
       kind: 'vanished',
       depositId: deposit.id,

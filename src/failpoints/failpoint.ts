@@ -10,7 +10,7 @@ import type { FailpointAction, FailpointName } from './names.ts'
  * shipped (scripts/build.mjs); without `enableFailpoints`, which only tests call, a call returns at once.
  *
  * What is to happen stands as empty files in one folder, so that it outlives the processes it kills:
- * `<point>~<recording or workflow id, or any>~<action>~<how often>~<unique>`. Taking one is a rename: done once.
+ * `<point>~<recording id or how its workflow's begins, or any>~<action>~<how often>~<unique>`. Taking one is a rename: done once.
  */
 
 /** How failpoints are played in this process. */
@@ -67,7 +67,7 @@ function subjectOf(context: Context | null): string {
 function take({ directory }: FailpointPlay, name: FailpointName, subject: string): FailpointAction | null {
   for (const file of readdirSync(directory)) {
     const [point, whose, action, times, id] = file.split('~')
-    if (point !== name || (whose !== subject && whose !== 'any')) continue
+    if (point !== name || whose === undefined || (whose !== 'any' && !subject.startsWith(whose))) continue
     const left = Number(times) - 1
     const next = left > 0 ? [point, subject, action, left, id].join('~') : join('played', file)
     try {

@@ -1,6 +1,7 @@
 import { proxyActivities } from '@temporalio/workflow'
 import type { Activities } from '../activities/index.ts'
 import { taskQueues } from './names.ts'
+import { timeouts } from './timeouts.ts'
 
 /*
  * Every timeout, retry and queue of the product, on one screen.
@@ -12,14 +13,14 @@ import { taskQueues } from './names.ts'
 
 /** Rows in Postgres. A database that is away for a day is waited for. */
 export const records = proxyActivities<Activities>({
-  startToCloseTimeout: '30 seconds',
+  startToCloseTimeout: timeouts.rows,
   retry: { initialInterval: '200 milliseconds', backoffCoefficient: 2, maximumInterval: '15 seconds' },
 })
 
 /** Bytes between stores. */
 export const transfers = proxyActivities<Activities>({
   startToCloseTimeout: '24 hours',
-  heartbeatTimeout: '30 seconds',
+  heartbeatTimeout: timeouts.beat,
   retry: { initialInterval: '1 second', backoffCoefficient: 3, maximumInterval: '1 minute', maximumAttempts: 4 },
 })
 
@@ -27,7 +28,7 @@ export const transfers = proxyActivities<Activities>({
 export const encodes = proxyActivities<Activities>({
   taskQueue: taskQueues.encode,
   startToCloseTimeout: '48 hours',
-  heartbeatTimeout: '30 seconds',
+  heartbeatTimeout: timeouts.beat,
   retry: { initialInterval: '2 seconds', backoffCoefficient: 3, maximumInterval: '1 minute', maximumAttempts: 3 },
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 })
@@ -41,6 +42,6 @@ export const mails = proxyActivities<Activities>({
 /** Looking at an inbox: for ever, as long as somebody wants it looked at. */
 export const looks = proxyActivities<Activities>({
   startToCloseTimeout: '3 minutes',
-  heartbeatTimeout: '15 seconds',
+  heartbeatTimeout: timeouts.lookBeat,
   retry: { initialInterval: '1 second', backoffCoefficient: 2, maximumInterval: '20 seconds' },
 })

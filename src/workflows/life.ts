@@ -2,6 +2,7 @@ import {
   allHandlersFinished,
   condition,
   continueAsNew,
+  patched,
   setCurrentDetails,
   setHandler,
   upsertSearchAttributes,
@@ -94,7 +95,8 @@ export function markBeginning(life: Life): void {
 
 /** Looks at the database again. */
 export async function refresh(life: Life): Promise<RecordingFacts | null> {
-  const { facts, policy } = await records.loadFacts(refOf(life))
+  const { facts: loaded, policy } = await records.loadFacts(refOf(life))
+  const facts = newest(life.facts, loaded)
   life.facts = facts
   life.policy = policy
   upsertSearchAttributes([
@@ -110,6 +112,15 @@ export async function refresh(life: Life): Promise<RecordingFacts | null> {
         ]),
   ])
   return facts
+}
+
+/**
+ * A command that was carried out while the database was being read has left newer facts here than what was read. Taking the
+ * older ones would wait for ever for what has happened already: every change of a recording raises its version.
+ */
+function newest(known: RecordingFacts | null, loaded: RecordingFacts | null): RecordingFacts | null {
+  const isOlder = known !== null && loaded !== null && loaded.version < known.version
+  return isOlder && patched('facts-never-go-back') ? known : loaded
 }
 
 function validate(life: Life, request: CommandRequest): void {

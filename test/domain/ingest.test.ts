@@ -57,6 +57,14 @@ const path = 'hall-a/x.mp4'
 
 describe('decideLook: when is a file complete?', () => {
   const cases: [string, string[], ListedFile[], KnownDeposit[], Partial<LookInput>?][] = [
+    ['released after the listing began: no new file', [], [listed(path)], [deposit(path, { state: 'released' })]],
+    [
+      'found by another scanner after the listing began: not gone',
+      [],
+      [],
+      [deposit(path, { changedAtMs: t0 + 20_001 })],
+    ],
+    ['known before the listing began, and not in it: gone', ['vanished'], [], [deposit(path)]],
     ['first sight', ['new'], [listed(path)], []],
     ['rests, third look, quiet period over', ['complete:quiet'], [listed(path)], [deposit(path)]],
     ['one millisecond too early', [], [listed(path)], [deposit(path)], { nowMs: t0 + 19_999 }],

@@ -28,12 +28,17 @@ import { startWorkers } from '../../src/worker.ts'
 import type { RunningWorkers } from '../../src/worker.ts'
 import { productSearchAttributes } from '../../src/workflows/search-attributes.ts'
 import { freshDatabase } from './database.ts'
+import type { FreshDatabase } from './database.ts'
 
 /** A whole system for one test file: database, namespace, stores on disk, people and workers. */
 export interface World {
   readonly home: string
+  /** Its database as the superuser sees it: for oracles, never for what is tested. */
+  readonly adminUrl: string
   readonly accountId: string
   readonly config: Config
+  /** The settings as a worker process gets them. */
+  readonly env: NodeJS.ProcessEnv
   readonly db: Database
   readonly pipeline: Pipeline
   readonly people: Readonly<Record<'ada' | 'ben' | 'una', Actor>>
@@ -67,20 +72,25 @@ export async function startWorld(
   options: {
     policy?: Policy
     env?: NodeJS.ProcessEnv
+    /** False where a test runs workers of its own, in processes that may die. */
+    workers?: boolean
+    /** Servers of the test's own, that it may kill; otherwise the run's. */
+    servers?: { readonly temporalAddress: string; readonly database: FreshDatabase }
     /** Store URLs instead of the folders below `home`. */
     urls?: Partial<Record<'inbox' | 'primary' | 'backup', string>>
   } = {},
 ): Promise<World> {
   installQuietRuntime()
-  const database = await freshDatabase()
+  const database = options.servers?.database ?? (await freshDatabase())
+  const temporalAddress = options.servers?.temporalAddress ?? inject('temporalAddress')
   const home = await mkdtemp(join(tmpdir(), 'reelkeep-world-'))
   for (const folder of ['inbox', 'primary', 'backup', 'scratch', 'mail', 'secrets']) await mkdir(join(home, folder))
   const keyFile = join(home, 'secrets', 'signing.pem')
   await writeFile(keyFile, generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }))
-  const namespace = await makeNamespace()
-  const config = loadConfig({
+  const namespace = await makeNamespace(temporalAddress)
+  const env = {
     DATABASE_URL: database.appUrl,
-    TEMPORAL_ADDRESS: inject('temporalAddress'),
+    TEMPORAL_ADDRESS: temporalAddress,
     TEMPORAL_NAMESPACE: namespace,
     SIGNING_KEY_FILE: keyFile,
     SCRATCH_DIR: join(home, 'scratch'),
@@ -89,7 +99,8 @@ export async function startWorld(
     FFPROBE_PATH: inject('ffprobePath'),
     LOG_LEVEL: 'error',
     ...options.env,
-  })
+  }
+  const config = loadConfig(env)
   const db = openDatabase(config.databaseUrl)
   const accountId = await ensureAccount(db, { name: 'Test university', policy: options.policy ?? defaultPolicy })
   const setup = await db.asAccount(accountId, async (tx) => {
@@ -129,11 +140,14 @@ export async function startWorld(
     }
   })
   const pipeline = openPipeline(config.temporal)
-  const start = async () => startWorkers({ config, workflowBundle: await bundleWorkflows() })
+  const start = async () =>
+    options.workers === false ? noWorkers : startWorkers({ config, workflowBundle: await bundleWorkflows() })
   const world: World = {
     home,
+    adminUrl: database.adminUrl,
     accountId,
     config,
+    env,
     db,
     pipeline,
     ...setup,
@@ -179,6 +193,8 @@ export async function startWorld(
   }
   return world
 }
+
+const noWorkers: RunningWorkers = { done: Promise.resolve(), stop: async () => undefined }
 
 /** Writes a life's history down, for replays by later versions. Paths of this machine are left out. */
 export async function saveHistory(world: World, recordingId: string, name: string): Promise<void> {
@@ -227,9 +243,9 @@ function installQuietRuntime(): void {
 }
 
 /** A namespace of its own: test files share the server, never the queues. */
-async function makeNamespace(): Promise<string> {
+async function makeNamespace(address: string): Promise<string> {
   const namespace = `test-${randomUUID().slice(0, 8)}`
-  const connection = await Connection.connect({ address: inject('temporalAddress') })
+  const connection = await Connection.connect({ address })
   try {
     await connection.workflowService.registerNamespace({ namespace, workflowExecutionRetentionPeriod: msToTs('1 day') })
     const types = temporal.api.enums.v1.IndexedValueType

@@ -1,0 +1,202 @@
+import { join } from 'node:path'
+import type { Actor } from '../../src/domain/permissions.ts'
+import type { FailpointAction, FailpointName } from '../../src/failpoints/names.ts'
+import type { Dropped, Told } from '../oracle/judge.ts'
+import type { World } from '../setup/world.ts'
+import { createHash } from 'node:crypto'
+import { arm, command, deposit, makeUnique } from './system.ts'
+import type { Sight, Watcher } from './system.ts'
+
+/** What is armed for one life. */
+export interface Fault {
+  readonly point: FailpointName
+  readonly action: FailpointAction
+  /** 1 = the first attempt meets it, 2 = the second one too. */
+  readonly times: number
+}
+
+/** Everything a life is driven with. */
+export interface Stage {
+  readonly world: World
+  readonly watcher: Watcher
+  readonly arms: string
+  readonly dropped: Dropped[]
+  readonly told: Told[]
+  readonly base: Buffer
+  readonly notMedia: Buffer
+  /** How long a life may take to come to rest. */
+  readonly forMs: number
+}
+
+/** One life and its fault. */
+export interface Run {
+  readonly name: string
+  readonly fault: Fault | null
+}
+
+/** Where a life came to rest. */
+export interface Rest {
+  readonly how: 'purged' | 'refused' | 'duplicate' | 'needs attention'
+  readonly reason: string | null
+}
+
+/** A way of living that passes certain failpoints. */
+export type Scenario = (stage: Stage, run: Run) => Promise<Rest>
+
+async function put(
+  { world, dropped }: Stage,
+  path: string,
+  bytes: Buffer,
+  how: 'rename' | 'write',
+  kind: Dropped['kind'] = 'whole',
+): Promise<void> {
+  const sha256 = createHash('sha256').update(bytes).digest('hex')
+  dropped.push({ inbox: 'inbox', path, sha256, sizeBytes: bytes.length, kind, finishedAtMs: Date.now() })
+  await deposit(join(world.home, 'inbox', path), bytes, how)
+}
+
+/** Drops without an end signal, and arms the fault while the deposit still rests: by then its id is known. */
+async function dropArmed(stage: Stage, path: string, bytes: Buffer, fault: Fault | null): Promise<Sight> {
+  await put(stage, path, bytes, 'write')
+  const sight = await stage.watcher.until(path, 'a deposit', () => true, stage.forMs)
+  if (fault !== null) await arm(stage.arms, { ...fault, subject: sight.depositId })
+  return sight
+}
+
+/** Waits for a state. A recording that is parked is retried by a person, twice; then it needs attention for good. */
+async function reach(stage: Stage, path: string, wanted: (sight: Sight) => boolean): Promise<Sight | Rest> {
+  const { watcher, world, told, forMs } = stage
+  for (let helped = 0; ; helped += 1) {
+    const parked = (sight: Sight) => sight.problems.some((problem) => problem.next_retry_at === null)
+    const sight = await watcher.until(path, 'what comes next', (seen) => wanted(seen) || parked(seen), forMs)
+    if (wanted(sight)) return sight
+    const problem = sight.problems.find((one) => one.next_retry_at === null)
+    if (helped === 2 || problem === undefined)
+      return { how: 'needs attention', reason: `${problem?.stage}: ${problem?.code}: ${problem?.message}` }
+    await command(world, told, sight.depositId, world.people.ben, { kind: 'resolve', option: 'retry' })
+    // The row of the problem goes a moment after the answer.
+    await watcher
+      .until(
+        path,
+        'the retry',
+        (seen) => wanted(seen) || JSON.stringify(seen.problems) !== JSON.stringify(sight.problems),
+        30_000,
+      )
+      .catch(() => undefined)
+  }
+}
+
+const isRest = (found: Sight | Rest): found is Rest => 'how' in found
+
+/** From "deletion requested" to "purged": somebody else approves what the plan says. */
+async function end(stage: Stage, path: string, approver: Actor): Promise<Rest> {
+  for (let asked = 0; asked < 5; asked += 1) {
+    const found = await reach(stage, path, ({ state }) => state === 'disposition_requested' || state === 'purged')
+    if (isRest(found)) return found
+    if (found.state === 'purged') break
+    const { world, told } = stage
+    await command(world, told, found.depositId, approver, { kind: 'approveDeletion', planHash: found.planHash ?? '' })
+    const gone = await reach(
+      stage,
+      path,
+      ({ state }) => state === 'purged' || state === 'retained' || state === 'awaiting_claim',
+    )
+    if (isRest(gone)) return gone
+    if (gone.state === 'purged') break
+  }
+  return { how: 'purged', reason: null }
+}
+
+/** The scenarios by name. */
+export const scenarios = {
+  async whole(stage, { name, fault }) {
+    const path = `hall/${name}.mp4`
+    await dropArmed(stage, path, await makeUnique(stage.base), fault)
+    return end(stage, path, stage.world.people.ben)
+  },
+  async large(stage, { name, fault }) {
+    const path = `hall/${name}.mp4`
+    await dropArmed(stage, path, await makeUnique(stage.base, 17 * 1024 * 1024), fault)
+    return end(stage, path, stage.world.people.ben)
+  },
+  async managed(stage, { name, fault }) {
+    const path = `managed/${name}.mp4`
+    await dropArmed(stage, path, await makeUnique(stage.base), fault)
+    const waiting = await reach(stage, path, ({ state }) => state === 'awaiting_claim')
+    if (isRest(waiting)) return waiting
+    await command(stage.world, stage.told, waiting.depositId, stage.world.people.ben, { kind: 'claim', title: name })
+    return end(stage, path, stage.world.people.ada)
+  },
+  async unclaimed(stage, { name, fault }) {
+    const path = `managed/${name}.mp4`
+    await dropArmed(stage, path, await makeUnique(stage.base), fault)
+    return end(stage, path, stage.world.people.ben)
+  },
+  async quarantined(stage, { name, fault }) {
+    const path = `hall/${name}.mp4`
+    const bytes = Buffer.concat([stage.notMedia, Buffer.from(name)])
+    const sha256 = createHash('sha256').update(bytes).digest('hex')
+    stage.dropped.push({
+      inbox: 'inbox',
+      path,
+      sha256,
+      sizeBytes: bytes.length,
+      kind: 'broken',
+      finishedAtMs: Date.now(),
+    })
+    await deposit(join(stage.world.home, 'inbox', path), bytes, 'write')
+    const seen = await stage.watcher.until(path, 'a deposit', () => true, stage.forMs)
+    if (fault !== null) await arm(stage.arms, { ...fault, subject: seen.depositId })
+    const parked = ({ depositState, problems }: Sight) => depositState === 'quarantined' && problems.length > 0
+    const { depositId } = await stage.watcher.until(path, 'quarantine', parked, stage.forMs)
+    await command(stage.world, stage.told, depositId, stage.world.people.ben, { kind: 'resolve', option: 'give_up' })
+    await stage.watcher.until(path, 'refused', ({ depositState }) => depositState === 'refused', stage.forMs)
+    return { how: 'refused', reason: null }
+  },
+  async duplicate(stage, { name, fault }) {
+    const bytes = await makeUnique(stage.base)
+    await put(stage, `kept/${name}.mp4`, bytes, 'rename')
+    await stage.watcher.until(`kept/${name}.mp4`, 'the first', ({ state }) => state === 'retained', stage.forMs)
+    await dropArmed(stage, `kept/${name}-again.mp4`, bytes, fault)
+    const linked = ({ depositState }: Sight) => depositState === 'duplicate' || depositState === 'released'
+    await stage.watcher.until(`kept/${name}-again.mp4`, 'the link to the first', linked, stage.forMs)
+    return { how: 'duplicate', reason: null }
+  },
+  async revised(stage, { name, fault }) {
+    const path = `hall/${name}.mp4`
+    const whole = await makeUnique(stage.base)
+    const cut = whole.subarray(0, Math.floor(whole.length / 2))
+    const seen = await dropCut(stage, path, cut)
+    if (fault !== null) await arm(stage.arms, { ...fault, subject: seen.depositId })
+    await stage.watcher.until(path, 'stalled', ({ depositState }) => depositState === 'stalled', stage.forMs)
+    await put(stage, path, whole, 'write')
+    return end(stage, path, stage.world.people.ben)
+  },
+} as const satisfies Record<string, Scenario>
+
+async function dropCut(stage: Stage, path: string, cut: Buffer): Promise<Sight> {
+  await put(stage, path, cut, 'write', 'interrupted')
+  return stage.watcher.until(path, 'a deposit', () => true, stage.forMs)
+}
+
+/** Which life passes a failpoint; whatever is not named here is passed by a whole life. */
+export const scenarioOf: Partial<Record<FailpointName, keyof typeof scenarios>> = {
+  'quarantine.after-row': 'quarantined',
+  'refuse.after-row': 'quarantined',
+  'park.after-write': 'quarantined',
+  'unpark.after-write': 'quarantined',
+  'duplicate.after-row': 'duplicate',
+  'duplicate.after-removal': 'duplicate',
+  'revision.after-drop': 'revised',
+  'notice.before-send': 'managed',
+  'notice.after-send': 'managed',
+  'notice.after-row': 'managed',
+  'command.after-lock': 'managed',
+  'command.before-commit': 'managed',
+  'command.after-commit': 'managed',
+  'purge.source-before-delete': 'unclaimed',
+  'purge.source-after-delete': 'unclaimed',
+  's3.after-create': 'large',
+  's3.after-part': 'large',
+  's3.after-complete': 'large',
+}
