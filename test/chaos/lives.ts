@@ -1,9 +1,12 @@
+import { createHash } from 'node:crypto'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { ensureRecorder, ensureStore } from '../../src/db/accounts.ts'
 import type { Actor } from '../../src/domain/permissions.ts'
 import type { FailpointAction, FailpointName } from '../../src/failpoints/names.ts'
+import { ensureSchedules } from '../../src/schedules.ts'
 import type { Dropped, Told } from '../oracle/judge.ts'
 import type { World } from '../setup/world.ts'
-import { createHash } from 'node:crypto'
 import { arm, command, deposit, makeUnique } from './system.ts'
 import type { Sight, Watcher } from './system.ts'
 
@@ -26,6 +29,10 @@ export interface Stage {
   readonly notMedia: Buffer
   /** How long a life may take to come to rest. */
   readonly forMs: number
+  /** A complete deposit whose worker died before it began its life. */
+  readonly leaveWithoutLife: (inbox: { readonly id: string; readonly path: string }, path: string) => Promise<void>
+  /** Runs the reconciliation once, under a workflow id that ends like this. */
+  readonly reconcile: (name: string) => Promise<void>
 }
 
 /** One life and its fault. */
@@ -43,16 +50,20 @@ export interface Rest {
 /** A way of living that passes certain failpoints. */
 export type Scenario = (stage: Stage, run: Run) => Promise<Rest>
 
+function note({ dropped }: Stage, inbox: string, path: string, bytes: Buffer, kind: Dropped['kind'] = 'whole'): void {
+  const sha256 = createHash('sha256').update(bytes).digest('hex')
+  dropped.push({ inbox, path, sha256, sizeBytes: bytes.length, kind, finishedAtMs: Date.now() })
+}
+
 async function put(
-  { world, dropped }: Stage,
+  stage: Stage,
   path: string,
   bytes: Buffer,
   how: 'rename' | 'write',
   kind: Dropped['kind'] = 'whole',
 ): Promise<void> {
-  const sha256 = createHash('sha256').update(bytes).digest('hex')
-  dropped.push({ inbox: 'inbox', path, sha256, sizeBytes: bytes.length, kind, finishedAtMs: Date.now() })
-  await deposit(join(world.home, 'inbox', path), bytes, how)
+  note(stage, 'inbox', path, bytes, kind)
+  await deposit(join(stage.world.home, 'inbox', path), bytes, how)
 }
 
 /** Drops without an end signal, and arms the fault while the deposit still rests: by then its id is known. */
@@ -135,16 +146,7 @@ export const scenarios = {
   async quarantined(stage, { name, fault }) {
     const path = `hall/${name}.mp4`
     const bytes = Buffer.concat([stage.notMedia, Buffer.from(name)])
-    const sha256 = createHash('sha256').update(bytes).digest('hex')
-    stage.dropped.push({
-      inbox: 'inbox',
-      path,
-      sha256,
-      sizeBytes: bytes.length,
-      kind: 'broken',
-      finishedAtMs: Date.now(),
-    })
-    await deposit(join(stage.world.home, 'inbox', path), bytes, 'write')
+    await put(stage, path, bytes, 'write', 'broken')
     const seen = await stage.watcher.until(path, 'a deposit', () => true, stage.forMs)
     if (fault !== null) await arm(stage.arms, { ...fault, subject: seen.depositId })
     const parked = ({ depositState, problems }: Sight) => depositState === 'quarantined' && problems.length > 0
@@ -172,7 +174,42 @@ export const scenarios = {
     await put(stage, path, whole, 'write')
     return end(stage, path, stage.world.people.ben)
   },
+  async looked(stage, { name, fault }) {
+    const inbox = await addInbox(stage, `inbox-${name}`)
+    const path = `${name}.mp4`
+    const bytes = await makeUnique(stage.base)
+    note(stage, `inbox-${name}`, path, bytes)
+    await deposit(join(inbox.path, path), bytes, 'write')
+    await ensureSchedules(stage.world.config.temporal, [{ accountId: stage.world.accountId, inboxId: inbox.id }])
+    await stage.watcher.until(path, 'a deposit', () => true, stage.forMs)
+    if (fault !== null) await arm(stage.arms, { ...fault, subject: inbox.id })
+    return end(stage, path, stage.world.people.ben)
+  },
+  async reconciled(stage, { name, fault }) {
+    const inbox = await addInbox(stage, `inbox-${name}`)
+    const path = `${name}.mp4`
+    const bytes = await makeUnique(stage.base)
+    note(stage, `inbox-${name}`, path, bytes)
+    await deposit(join(inbox.path, path), bytes, 'write')
+    if (fault !== null) await arm(stage.arms, { ...fault, subject: name })
+    await stage.leaveWithoutLife(inbox, path)
+    await stage.reconcile(name)
+    return end(stage, path, stage.world.people.ben)
+  },
 } as const satisfies Record<string, Scenario>
+
+/** An inbox of its own, so that a fault of its looks meets nobody else. */
+async function addInbox({ world }: Stage, name: string): Promise<{ id: string; path: string }> {
+  const path = join(world.home, name)
+  await mkdir(path, { recursive: true })
+  const id = await world.db.asAccount(world.accountId, async (tx) => {
+    const inboxId = await ensureStore(tx, { name, site: 'a', role: 'inbox', url: `local:${path}` })
+    const owner = { defaultOwnerId: world.people.ada.personId, quietMs: 2000 }
+    await ensureRecorder(tx, { inboxId, name, directory: '', assignment: 'automatic', ...owner })
+    return inboxId
+  })
+  return { id, path }
+}
 
 async function dropCut(stage: Stage, path: string, cut: Buffer): Promise<Sight> {
   await put(stage, path, cut, 'write', 'interrupted')
@@ -181,6 +218,11 @@ async function dropCut(stage: Stage, path: string, cut: Buffer): Promise<Sight> 
 
 /** Which life passes a failpoint; whatever is not named here is passed by a whole life. */
 export const scenarioOf: Partial<Record<FailpointName, keyof typeof scenarios>> = {
+  'look.after-list': 'looked',
+  'look.before-commit': 'looked',
+  'look.after-commit': 'looked',
+  'look.after-start': 'looked',
+  'reconcile.before-start': 'reconciled',
   'quarantine.after-row': 'quarantined',
   'refuse.after-row': 'quarantined',
   'park.after-write': 'quarantined',

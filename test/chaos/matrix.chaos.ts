@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Client, Connection } from '@temporalio/client'
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
@@ -6,6 +6,7 @@ import { ensureStore } from '../../src/db/accounts.ts'
 import { generateSmall } from '../../src/dev/sample.ts'
 import { actionsAt, failpoints } from '../../src/failpoints/names.ts'
 import type { FailpointName } from '../../src/failpoints/names.ts'
+import { taskQueues } from '../../src/workflows/names.ts'
 import { describeViolations, judge } from '../oracle/judge.ts'
 import type { OraclePlace } from '../oracle/judge.ts'
 import { startSeaweed } from '../servers/s3.ts'
@@ -70,6 +71,8 @@ beforeAll(async () => {
     base: await readFile(base),
     notMedia: Buffer.from('%PDF-1.7 this is no recording '),
     forMs: lifeMs,
+    leaveWithoutLife,
+    reconcile,
   }
 }, 240_000)
 afterAll(async () => {
@@ -79,11 +82,47 @@ afterAll(async () => {
   await Promise.all([seaweed?.stop(), sshd?.stop()])
 }, 120_000)
 
-/** Every fault of this run. Points that belong to an inbox or to the reconciliation have tests of their own. */
+/** Writes the row a look writes when it finds a deposit complete. */
+async function leaveWithoutLife(inbox: { readonly id: string; readonly path: string }, path: string): Promise<void> {
+  const found = await stat(join(inbox.path, path))
+  await world.db.asAccount(world.accountId, async (tx) => {
+    const recorder = await tx
+      .selectFrom('recorders')
+      .select('id')
+      .where('inbox_id', '=', inbox.id)
+      .executeTakeFirstOrThrow()
+    await tx
+      .insertInto('deposits')
+      .values({
+        account_id: world.accountId,
+        inbox_id: inbox.id,
+        recorder_id: recorder.id,
+        path,
+        size_bytes: found.size,
+        mtime_ms: Math.floor(found.mtimeMs),
+        file_id: `${found.dev}:${found.ino}`,
+        state: 'complete',
+        end_signal: 'quiet',
+        complete_at: new Date(),
+      })
+      .execute()
+  })
+}
+
+async function reconcile(name: string): Promise<void> {
+  const connection = await Connection.connect({ address: world.config.temporal.address })
+  const client = new Client({ connection, namespace: world.config.temporal.namespace })
+  await client.workflow.start('reconcileWorkflow', {
+    workflowId: `reconcile/${name}`,
+    taskQueue: taskQueues.life,
+    args: [],
+  })
+  await connection.close()
+}
+
+/** Every fault of this run. */
 function listFaults(): Fault[] {
-  const points = (Object.keys(failpoints) as FailpointName[]).filter(
-    (point) => !/^(look|reconcile)\./.test(point) && point.startsWith(only),
-  )
+  const points = (Object.keys(failpoints) as FailpointName[]).filter((point) => point.startsWith(only))
   return points.flatMap((point, index) => {
     const actions = actionsAt(point)
     if (isFull) return actions.flatMap((action) => [1, 2].map((times) => ({ point, action, times })))
@@ -154,7 +193,13 @@ function places(): OraclePlace[] {
   const { home } = world
   const [accessKeyId = '', secretAccessKey = ''] = seaweed.secret.split(':')
   return [
-    { name: 'inbox', role: 'inbox', site: 'a', kind: 'directory', path: join(home, 'inbox') },
+    ...[...new Set(['inbox', ...stage.dropped.map(({ inbox }) => inbox)])].map((name) => ({
+      name,
+      role: 'inbox' as const,
+      site: 'a',
+      kind: 'directory' as const,
+      path: join(home, name),
+    })),
     { name: 'primary', role: 'primary', site: 'a', kind: 'directory', path: join(home, 'primary') },
     { name: 'backup', role: 'backup', site: 'b', kind: 'directory', path: join(home, 'backup') },
     { name: 'far', role: 'backup', site: 'd', kind: 'directory', path: sshd.directory },
