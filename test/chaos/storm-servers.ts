@@ -1,6 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process'
-import { chmodSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
-import { mkdtemp } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { chmodSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statfsSync } from 'node:fs'
+import { mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -71,23 +72,22 @@ export function makeSmallDisk(path: string, sizeMib: number): SmallDisk {
   } catch {
     // Not root, or in a container without mounts: the caller says so.
   }
-  const filler = join(path, '.filler')
-  const unfill = () => rmSync(filler, { force: true })
   return {
     path,
     canFill: mounted,
     async fill(forMs) {
       if (!mounted) return
+      const filler = join(path, `.filler-${randomUUID()}`)
       const { bavail, bsize } = statfsSync(path)
       try {
-        writeFileSync(filler, Buffer.alloc(bavail * bsize))
+        // Somebody else takes the last bytes meanwhile: full is full.
+        await writeFile(filler, Buffer.alloc(bavail * bsize)).catch(() => undefined)
         await pause(forMs)
       } finally {
-        unfill()
+        rmSync(filler, { force: true })
       }
     },
     remove() {
-      unfill()
       if (mounted) execFileSync('umount', ['-l', path], { stdio: 'ignore' })
     },
   }
