@@ -117,14 +117,14 @@ function s3Door(place: Extract<OraclePlace, { kind: 's3' }>): Door {
     responseChecksumValidation: 'WHEN_REQUIRED',
   })
   async function* list(): AsyncGenerator<Listed> {
-    for await (const page of paginateListObjectsV2({ client }, { Bucket: bucket, Prefix: prefix }))
-      for (const { Key = '', Size = 0, ETag = '', LastModified } of page.Contents ?? [])
-        if (!Key.endsWith('/'))
-          yield {
-            key: Key.slice(prefix.length),
-            sizeBytes: Size,
-            revision: `${ETag}/${Size}/${LastModified?.getTime() ?? 0}`,
-          }
+    const wanted = { Bucket: bucket, Prefix: prefix, EncodingType: 'url' as const }
+    for await (const { Contents = [], EncodingType } of paginateListObjectsV2({ client }, wanted))
+      for (const { Key = '', Size = 0, ETag = '', LastModified } of Contents) {
+        // XML cannot carry every key; servers that do not know the encoding send it plain.
+        const key = EncodingType === 'url' ? decodeURIComponent(Key.replaceAll('+', ' ')) : Key
+        const revision = `${ETag}/${Size}/${LastModified?.getTime() ?? 0}`
+        if (!key.endsWith('/')) yield { key: key.slice(prefix.length), sizeBytes: Size, revision }
+      }
   }
   return {
     list,
