@@ -6,7 +6,7 @@ export const depositExtensions: ReadonlySet<string> = new Set(
   ).split(' '),
 )
 
-/** Packages of several files: kept, but not processed by this version. */
+/** Packages of several files: looked into and kept, but not processed by this version. */
 export const packageExtensions: ReadonlySet<string> = new Set(['zip', 'tar.gz', 'tgz'])
 
 /** Files that belong to the recording beside them: its hash, or the word that it is whole. */
