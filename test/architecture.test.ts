@@ -35,6 +35,8 @@ const vendors: Record<string, readonly RegExp[]> = {
   '@aws-sdk': [/^storage\/s3/],
   'ssh2-sftp-client': [/^storage\/sftp/],
   'fluent-ffmpeg': [/^media\/ffmpeg\.ts$/],
+  yauzl: [/^media\/zip-package\.ts$/],
+  tar: [/^media\/tar-package\.ts$/],
   nodemailer: [/^notify\/email\.ts$/],
   pg: [/^db\/connect\.ts$/, /^migrate\.ts$/],
   '@temporalio/client': [/^api\/pipeline\.ts$/, /^schedules\.ts$/],
@@ -99,6 +101,8 @@ test.each([
   ['storage/local.ts', "import { x } from '../db/connect.ts'"],
   ['workflows/recording.ts', "import { createActivities } from '../activities/index.ts'"],
   ['api/app.ts', "import { S3Client } from '@aws-sdk/client-s3'"],
+  ['domain/package.ts', "import { Header } from 'tar'"],
+  ['media/tar-package.ts', "import { openPromise } from 'yauzl'"],
   ['db/files.ts', "import { loadConfig } from '../config.ts'"],
 ])('a planted offence is seen: %s', (file, line) => {
   expect(offences(importsOf(file, line))).toHaveLength(1)

@@ -4,13 +4,14 @@ import { truncated, withByteSource } from './byte-source.ts'
 import type { Family } from './magic.ts'
 import { describeForeign, familiesByExtension, sniffBytes, sniffFamily, tsPacketSize } from './magic.ts'
 import { checkMp4 } from './mp4-boxes.ts'
+import { readZipEnd } from './zip-end.ts'
 
 /**
  * Is the file what its extension says, and whole? Looks at magic bytes, then at the container's own arithmetic. Reads a
  * bounded number of small windows and starts no process: milliseconds even for 100 GB. Whether a package extension
  * (`zip`, `tar.gz`) is accepted at all is decided elsewhere.
  * @param extension with or without a leading dot, any case
- * @throws empty_file, type_mismatch, truncated
+ * @throws empty_file, type_mismatch, truncated, zip_structure
  */
 export function checkStructure(path: string, extension: string): Promise<void> {
   return withByteSource(path, async (source) => {
@@ -155,16 +156,7 @@ async function checkOgg(source: ByteSource): Promise<void> {
   throw truncated('it does not end with a whole page')
 }
 
-const longestZipEnd = 22 + 65_535
-
-/** The end record points at the central directory, which lies right before it (or before its ZIP64 twins). */
+/** The cheap part of a ZIP alone; its entries are read by `readPackage`. */
 async function checkZip(source: ByteSource): Promise<void> {
-  const start = Math.max(0, source.sizeBytes - longestZipEnd)
-  const tail = await source.read(start, longestZipEnd)
-  const at = tail.lastIndexOf('PK\u0005\u0006', undefined, 'latin1')
-  if (at < 0 || at + 22 > tail.length) throw truncated('its end record is missing')
-  const directoryBytes = tail.readUInt32LE(at + 12)
-  const directoryAt = tail.readUInt32LE(at + 16)
-  const zip64 = directoryAt === 0xffff_ffff || directoryBytes === 0xffff_ffff
-  if (!zip64 && directoryAt + directoryBytes > start + at) throw truncated('its directory lies outside the file')
+  await readZipEnd(source)
 }

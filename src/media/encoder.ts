@@ -1,4 +1,5 @@
 import type { EncodePlan, MediaFacts, Rendition } from '../domain/encode.ts'
+import type { PackageEntry } from '../domain/package.ts'
 
 /** Options every media call takes; each call can run for hours and must stop when told to. */
 export interface MediaOptions {
@@ -28,9 +29,15 @@ export interface Encoder {
   /**
    * Is this what its extension says, and whole? Magic bytes, then the container's own arithmetic (MP4 box sum and
    * `moov`, EBML, RIFF, ZIP end record). Costs milliseconds; never starts a process.
-   * @throws empty_file, type_mismatch, truncated
+   * @throws empty_file, type_mismatch, truncated, zip_structure
    */
   checkStructure(path: string, extension: string): Promise<void>
+  /**
+   * Lists a package (`zip`, `tar.gz`, `tgz`) and reads every entry once to its end, writing nothing anywhere. Only a sound
+   * archive is listed; what it is and whether it is whole is `decidePackage`'s to say.
+   * @throws zip_*, archive_unsafe, truncated, type_mismatch, cancelled
+   */
+  readPackage(path: string, extension: string, options?: MediaOptions): Promise<readonly PackageEntry[]>
   /** @throws type_mismatch, no_streams, implausible_duration, too_many_pixels, truncated, undecodable */
   probe(path: string, options?: MediaOptions): Promise<MediaFacts>
   /**

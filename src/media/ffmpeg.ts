@@ -8,6 +8,7 @@ import type { MediaCommand } from './ffmpeg-args.ts'
 import { probeFile } from './ffprobe.ts'
 import type { Finished, Jail } from './jail.ts'
 import { createJail } from './jail.ts'
+import { readPackage } from './package-reader.ts'
 import { progressReader, type Progress } from './progress.ts'
 import { makeRenditions } from './renditions.ts'
 import { sizeOf } from './scratch.ts'
@@ -47,6 +48,7 @@ export function createEncoder(settings: EncoderSettings): Encoder {
   const tools: MediaTools = { ...settings, threads: settings.threads ?? 1, jail, run: fluentRunner(settings, jail) }
   return {
     checkStructure,
+    readPackage,
     probe: async (path: string, options: MediaOptions = {}) => probeFile(tools, path, await sizeOf(path), options),
     decodeAll: (path: string, facts: MediaFacts, options: MediaOptions = {}) => decodeFile(tools, path, facts, options),
     encode: (path: string, facts: MediaFacts, plan: EncodePlan, outDir: string, options: MediaOptions = {}) =>
