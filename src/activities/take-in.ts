@@ -12,6 +12,7 @@ import { hasCode, ReelkeepError } from '../domain/errors.ts'
 import type { ErrorCode } from '../domain/errors.ts'
 import { extensionOf, packageExtensions, titleFromPath } from '../domain/inbox-names.ts'
 import { decideStructureFailure, sameFile } from '../domain/ingest.ts'
+import { decidePackage, describeUnprocessed } from '../domain/package.ts'
 import { bytesPer, describeBytes } from '../domain/units.ts'
 import { failpoint } from '../failpoints/failpoint.ts'
 import type { Store } from '../storage/store.ts'
@@ -96,11 +97,7 @@ async function sourceTrouble(intake: Intake): Promise<TakeInResult | null> {
 }
 
 async function examineAndAccept(intake: Intake): Promise<TakeInResult> {
-  const { deps, ref, deposit, extension } = intake
-  if (packageExtensions.has(extension)) {
-    const message = `Packages (.${extension}) cannot be processed yet. The source is kept; upload the recording itself as one media file.`
-    return quarantine(intake, 'unsupported_package', message)
-  }
+  const { deps, ref, deposit } = intake
   if (deposit.recorderId === null)
     throw new ReelkeepError('internal', `Deposit ${deposit.id} is complete without a recorder.`)
   const path = join(intake.work, 'source')
@@ -119,7 +116,7 @@ async function examineAndAccept(intake: Intake): Promise<TakeInResult> {
 
 type Judged = { readonly kind: 'fit'; readonly media: MediaFacts } | TakeInResult
 
-/** Structure, sidecars, streams, every frame: the cheapest first. */
+/** Structure, sidecars, then every entry of a package, or streams and every frame: the cheapest first. */
 async function judge(intake: Intake, path: string, checksum: 'none' | 'matches' | 'differs'): Promise<Judged> {
   const { encoder } = intake.deps
   const { signal } = intake.beat
@@ -129,6 +126,7 @@ async function judge(intake: Intake, path: string, checksum: 'none' | 'matches' 
       const message = 'The bytes are not what the checksum file beside it promises. Upload both again.'
       return await quarantine(intake, 'checksum_mismatch', message)
     }
+    if (packageExtensions.has(intake.extension)) throw await judgePackage(intake, path)
     const media = await encoder.probe(path, { signal })
     await encoder.decodeAll(path, media, { signal })
     return { kind: 'fit', media }
@@ -145,6 +143,13 @@ async function judge(intake: Intake, path: string, checksum: 'none' | 'matches' 
     if (fate === 'quarantined' || deposit.state === 'quarantined') return quarantine(intake, error.code, error.message)
     return drop(intake, { state: 'stalled', code: error.code, reason: error.message })
   }
+}
+
+/** What to say about a package that was read to its end: what it lacks, or that nothing processes its kind yet. */
+async function judgePackage({ deps, extension, beat }: Intake, path: string): Promise<ReelkeepError> {
+  const verdict = decidePackage(await deps.encoder.readPackage(path, extension, { signal: beat.signal }))
+  if (verdict.kind === 'unfit') return new ReelkeepError(verdict.code, verdict.message)
+  return new ReelkeepError('unsupported_package', describeUnprocessed(verdict))
 }
 
 /** The inbox's bytes on this machine, hashed on the way. @throws changed_while_read, scratch_full, store_* */

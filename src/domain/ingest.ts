@@ -321,6 +321,9 @@ function remember({ files, memory }: LookInput): LookMemory {
   return { temporary, renamed }
 }
 
+/** What an upload that goes on can still mend: what is missing may come, reserved space may be filled. */
+const mendable: readonly ErrorCode[] = ['truncated', 'undecodable', 'incomplete_package', 'zip_structure', 'zip_crc']
+
 /**
  * What a complete deposit becomes whose content was found broken: back to stalled (the rest may still come), or into
  * quarantine because somebody said that this was all, or because nothing came for the stall time.
@@ -332,7 +335,7 @@ export function decideStructureFailure(failure: {
   readonly checksum: 'none' | 'matches' | 'differs'
   readonly restedMs: number
 }): 'stalled' | 'quarantined' {
-  if (failure.code !== 'truncated' && failure.code !== 'undecodable') return 'quarantined'
+  if (!mendable.includes(failure.code)) return 'quarantined'
   if (failure.endSignal === 'rename' || failure.checksum === 'matches') return 'quarantined'
   if (failure.endSignal === 'sidecar' && failure.checksum === 'none') return 'quarantined'
   return failure.restedMs >= stallMs ? 'quarantined' : 'stalled'
@@ -349,7 +352,7 @@ const nextSteps: Readonly<Record<DepositState, (standing: DepositStanding) => st
   arriving: ({ changedAtMs, quietMs }) =>
     `Taken in when it has not changed for ${describeDuration(quietMs)} (not before ${instant(changedAtMs + quietMs)}), or at once when a .sha256, .md5 or .done file stands beside it.`,
   stalled: ({ changedAtMs }) =>
-    `Its end is missing. It goes on by itself when the upload resumes; otherwise it is judged as it is at ${instant(changedAtMs + stallMs)}.`,
+    `It is not whole. It goes on by itself when the upload resumes; otherwise it is judged as it is at ${instant(changedAtMs + stallMs)}.`,
   orphan: () =>
     'No recorder owns this directory. Add a recorder for it, or a default recorder for the inbox; it is taken up by itself then.',
   complete: () => 'It is being read, checked and taken in now.',

@@ -10,6 +10,7 @@ import { ensureRecorder } from '../../src/db/accounts.ts'
 import { recordCopy, recordStored } from '../../src/db/files.ts'
 import { findDeposit } from '../../src/db/deposits.ts'
 import { noMemory } from '../../src/domain/ingest.ts'
+import { castFiles, sessionFiles, tarGzOf, zipOf } from '../media/archives.ts'
 import { newDirectory, removeDirectory } from '../media/fixtures.ts'
 import { makeLecture, openIngestStand, sha256 } from './ingest-fixture.ts'
 import type { IngestStand } from './ingest-fixture.ts'
@@ -313,15 +314,50 @@ describe('takeIn', () => {
       () => '',
       'type_mismatch',
     ],
+    ['a whole AudioVideoCast', 'x.zip', () => zipOf(castFiles()), '.done', () => '', 'unsupported_package'],
+    ['a whole session', 'x.tar.gz', () => tarGzOf(...sessionFiles()), '.done', () => '', 'unsupported_package'],
     [
-      'a package',
-      'x.zip',
-      () => Buffer.from('PK\x05\x06'.padEnd(22, '\0'), 'latin1'),
+      'an archive that leads out',
+      'x.tgz',
+      () => tarGzOf({ name: '../evil', data: 'x' }),
       '.done',
       () => '',
-      'unsupported_package',
+      'archive_unsafe',
     ],
-    ['a session', 'x.tar.gz', () => Buffer.from('\x1f\x8b', 'latin1'), '.done', () => '', 'unsupported_package'],
+    [
+      'a ZIP that leads out',
+      'x.zip',
+      () => zipOf([...castFiles(), { name: '../evil', data: 'x' }]),
+      '.done',
+      () => '',
+      'zip_path',
+    ],
+    [
+      'an AudioVideoCast without a slide',
+      'x.zip',
+      () => zipOf(castFiles().slice(0, -1)),
+      '.done',
+      () => '',
+      'incomplete_package',
+    ],
+    ['a ZIP cut in half', 'x.zip', () => zipOf(castFiles()).subarray(0, 400), '.done', () => '', 'zip_structure'],
+    ['a tar.gz cut', 'x.tgz', () => tarGzOf(...sessionFiles()).subarray(0, -50), '.done', () => '', 'truncated'],
+    [
+      'a whole package with another .sha256',
+      'x.zip',
+      () => zipOf(castFiles()),
+      '.sha256',
+      () => `${'0'.repeat(64)}\n`,
+      'checksum_mismatch',
+    ],
+    [
+      'a RAR called .zip',
+      'x.zip',
+      () => Buffer.from('Rar!\x1a\x07\x01\0', 'latin1'),
+      '.done',
+      () => '',
+      'type_mismatch',
+    ],
   ])('quarantines %s and keeps its source', async (_name, name, bytes, suffix, sidecar, code) => {
     const target = await drop(`hall-a/${name}`, bytes())
     await drop(`hall-a/${name}${suffix}`, sidecar())
@@ -373,6 +409,56 @@ describe('takeIn', () => {
     const [second = ''] = await stand.look(600)
     expect(await stand.takeIn(second)).toMatchObject({ kind: 'quarantined', code: 'truncated' })
     expect(await stand.look(600)).toEqual([])
+  })
+
+  it('a package that lacks a part stalls, and is taken up again when the whole one comes', async () => {
+    const target = await drop('hall-a/8812.zip', zipOf(sessionFiles().slice(0, -1)))
+    const [first = ''] = await stand.lookUntilQuiet()
+    expect(await stand.takeIn(first)).toEqual({ kind: 'changed' })
+    expect(await only()).toMatchObject({
+      state: 'stalled',
+      reasonCode: 'incomplete_package',
+      reason: expect.stringContaining('Missing: user audio.'),
+    })
+    await writeFile(target, zipOf(sessionFiles()))
+    const [second = ''] = await stand.lookUntilQuiet()
+    expect(await stand.takeIn(second)).toMatchObject({
+      kind: 'quarantined',
+      code: 'unsupported_package',
+      message: expect.stringContaining('a session package and it is whole (5 files)'),
+    })
+    expect(await only()).toMatchObject({ id: second, state: 'quarantined' })
+    expect(await there(target)).toBe(true)
+    expect(await readdir(stand.scratchDir)).toEqual([])
+  })
+
+  it.each([
+    ['a session without its info', '8812.tar.gz', () => tarGzOf(...sessionFiles().slice(1)), 'incomplete_package'],
+    ['a cut ZIP', '8812.zip', () => zipOf(sessionFiles()).subarray(0, -100), 'zip_structure'],
+    ['a cut tar.gz', '8812.tgz', () => tarGzOf(...sessionFiles()).subarray(0, -50), 'truncated'],
+  ])('%s that nobody goes on with is quarantined after the stall time', async (_name, name, bytes, code) => {
+    const target = await drop(`hall-a/${name}`, bytes())
+    const [first = ''] = await stand.lookUntilQuiet()
+    expect(await stand.takeIn(first)).toEqual({ kind: 'changed' })
+    expect(await only()).toMatchObject({ state: 'stalled', reasonCode: code })
+    const [second = ''] = await stand.look(600)
+    expect(await stand.takeIn(second)).toMatchObject({ kind: 'quarantined', code })
+    expect(await only()).toMatchObject({ state: 'quarantined', reasonCode: code })
+    expect(await stand.look(600)).toEqual([])
+    expect(await there(target)).toBe(true)
+    expect(await stand.recordings()).toEqual([])
+    expect(await objectsIn(stand.directories.primary)).toEqual([])
+    expect(await readdir(stand.scratchDir)).toEqual([])
+  })
+
+  it('reading a package that is told to stop is no verdict', async () => {
+    const id = await completeOne('hall-a/x.zip', zipOf(castFiles()))
+    const readPackage = stand.deps.encoder.readPackage
+    stand.deps.encoder.readPackage = (path, extension) => readPackage(path, extension, { signal: AbortSignal.abort() })
+    await expect(stand.takeIn(id)).rejects.toMatchObject({ code: 'cancelled' })
+    expect(await only()).toMatchObject({ id, state: 'complete' })
+    stand.deps.encoder.readPackage = readPackage
+    expect(await stand.takeIn(id)).toMatchObject({ kind: 'quarantined', code: 'unsupported_package' })
   })
 
   it('lets go of a revision that is written to again, before or while it is read', async () => {

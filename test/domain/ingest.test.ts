@@ -417,6 +417,12 @@ describe('decideStructureFailure', () => {
   it.each([
     ['its end may still come', {}, 'stalled'],
     ['nothing decodes yet', { code: 'undecodable' }, 'stalled'],
+    ['a part of a package may still come', { code: 'incomplete_package' }, 'stalled'],
+    ['the end of a ZIP may still come', { code: 'zip_structure' }, 'stalled'],
+    ['reserved space in a ZIP may still be filled', { code: 'zip_crc' }, 'stalled'],
+    ['no part came for the stall time', { code: 'incomplete_package', restedMs: stallMs }, 'quarantined'],
+    ['a .done says that no part will come', { code: 'incomplete_package', endSignal: 'sidecar' }, 'quarantined'],
+    ['no upload mends a path', { code: 'zip_path' }, 'quarantined'],
     ['nothing came for the stall time', { restedMs: stallMs }, 'quarantined'],
     ['its uploader said that this is all', { endSignal: 'rename' }, 'quarantined'],
     ['a .done says so', { endSignal: 'sidecar' }, 'quarantined'],
