@@ -70,11 +70,12 @@ type Files = ReadonlyMap<string, PackageEntry>
 
 const castWithoutSmil = incomplete(`The AudioVideoCast package is not whole. Missing: ${smilName}.`)
 
-/** One folder with slides or media in it and nothing that speaks of a session. */
+/** Media with slides, or one folder with either, and nothing that speaks of a session. */
 function isCastWithoutSmil(files: Files): boolean {
   const paths = [...files.keys()]
   const folders = new Set(paths.map((path) => (path.includes('/') ? path.slice(0, path.indexOf('/')) : null)))
-  return folders.size === 1 && !folders.has(null) && paths.some((path) => isMedia(path) || isSlide(path))
+  const [hasMedia, hasSlides] = [paths.some(isMedia), paths.some(isSlide)]
+  return (hasMedia && hasSlides) || (folders.size === 1 && !folders.has(null) && (hasMedia || hasSlides))
 }
 
 function judgeCasts(smils: readonly (readonly [string, PackageEntry])[], files: Files): PackageVerdict | null {
@@ -98,34 +99,37 @@ type StreamRole = (typeof streamRoles)[number]
 
 /** What speaks of a call session: its info, and the streams that are there. */
 interface Session {
-  readonly info: { readonly path: string; readonly value: Readonly<Record<string, unknown>> } | null
+  readonly info: { readonly path: string; readonly value: JsonObject } | null
   readonly unreadable: string | null
   readonly streams: ReadonlySet<StreamRole>
 }
 
 function findSession(files: Files): Session | null {
-  const streams = new Set<StreamRole>()
+  const paths = [...files.keys()].filter((path) => isStream(path) && isPresent(files, path))
+  const streams = new Set(paths.flatMap((path) => roleIn(baseName(path))))
   let info: Session['info'] = null
   let unreadable: string | null = null
   for (const [path, entry] of files) {
-    const role = streamRole(path)
-    if (role !== null && entry.sizeBytes > 0) streams.add(role)
     if (extensionOf(path) !== 'json') continue
     const value = readInfo(entry.text)
     if (value === null) unreadable ??= path
-    else if (namesSession(value)) info ??= { path, value }
+    else if (namesSession(value, streams.size > 0)) info ??= { path, value }
   }
   return info === null && streams.size === 0 ? null : { info, unreadable, streams }
 }
 
-/** Every file the info lists, where it lists any (Vonage, OpenTok); the info and the four streams else. */
+/** Everything the info lists, and the four streams by name or by what the info says of them. */
 function judgeSession({ info, unreadable, streams }: Session, files: Files): PackageVerdict | null {
   const listed = info === null ? [] : listedFiles(info.value)
   const folder = info === null ? '' : info.path.slice(0, -baseName(info.path).length)
-  const missing: string[] =
-    listed.length > 0
-      ? listed.filter((name) => !isPresent(files, cleanPath(folder + name))).map(shownPath)
-      : streamRoles.filter((role) => !streams.has(role))
+  const missing = listed
+    .filter(({ name }) => !isPresent(files, cleanPath(folder + name)))
+    .map(({ name }) => shownPath(name))
+  // Recorders that list files of their own naming keep sound and picture together, in as many files as there were people.
+  if (info === null || listed.length === 0 || !Object.hasOwn(info.value, 'files')) {
+    const known = new Set([...streams, ...listed.flatMap(({ words }) => roleIn(words))])
+    missing.push(...streamRoles.filter((role) => !known.has(role)))
+  }
   if (info === null) missing.unshift(infoName(unreadable))
   if (missing.length === 0) return null
   const more = missing.length > 10 ? ` and ${missing.length - 10} more` : ''
@@ -137,15 +141,18 @@ function infoName(unreadable: string | null): string {
   return unreadable === null ? what : `${what}; ${shownPath(unreadable)} cannot be read as one`
 }
 
-/** Which of the four streams a file is, by its name alone: `agent-video.webm`, `8812_User_Audio.mka`. */
-function streamRole(path: string): StreamRole | null {
-  if (!isMedia(path) && !['mjr', 'raw', 'ivf'].includes(extensionOf(path))) return null
-  const name = baseName(path).toLowerCase()
-  const roles = streamRoles.filter((role) => role.split(' ').every((word) => name.includes(word)))
-  return roles.length === 1 ? (roles[0] ?? null) : null
+function isStream(path: string): boolean {
+  return isMedia(path) || ['mjr', 'raw', 'ivf'].includes(extensionOf(path))
 }
 
-function readInfo(text: SmallText | null): Readonly<Record<string, unknown>> | null {
+/** Which of the four streams a name or a description speaks of: `agent-video.webm`, `8812_User_Audio.mka`. */
+function roleIn(words: string): readonly StreamRole[] {
+  const lower = words.toLowerCase()
+  const roles = streamRoles.filter((role) => role.split(' ').every((word) => lower.includes(word)))
+  return roles.length === 1 ? roles : []
+}
+
+function readInfo(text: SmallText | null): JsonObject | null {
   if (text === null || text.cut) return null
   try {
     const value: unknown = JSON.parse(text.text.replace(/^\uFEFF/, ''))
@@ -155,27 +162,41 @@ function readInfo(text: SmallText | null): Readonly<Record<string, unknown>> | n
   }
 }
 
-function namesSession(value: Readonly<Record<string, unknown>>): boolean {
-  const named = ['sessionId', 'sessionID', 'session_id', 'session'].map((key) =>
-    Object.hasOwn(value, key) ? value[key] : null,
-  )
-  return named.some((id) => {
-    const plain = isObject(id) && Object.hasOwn(id, 'id') ? id['id'] : id
+/** @param besideStreams a plain `id` says enough then */
+function namesSession(value: JsonObject, besideStreams: boolean): boolean {
+  const keys = ['sessionId', 'sessionID', 'session_id', 'session', ...(besideStreams ? ['id'] : [])]
+  return keys.some((key) => {
+    const id = ownValue(value, key)
+    const plain = isObject(id) ? ownValue(id, 'id') : id
     return typeof plain === 'number' || (typeof plain === 'string' && plain.trim() !== '')
   })
 }
 
-/** @source Vonage/OpenTok archives: `{id, sessionId, files: [{filename, streamId, ...}]}` */
-function listedFiles(value: Readonly<Record<string, unknown>>): readonly string[] {
-  const files = Object.hasOwn(value, 'files') ? value['files'] : null
-  if (!Array.isArray(files)) return []
-  return files.flatMap((file: unknown) => {
-    const name = isObject(file) && Object.hasOwn(file, 'filename') ? file['filename'] : null
-    return typeof name === 'string' ? [name] : []
-  })
+/** A file that the info lists, and everything the info says of it. */
+interface Listed {
+  readonly name: string
+  readonly words: string
 }
 
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+/** @source Vonage/OpenTok archives: `{id, sessionId, files: [{filename, streamId, ...}]}` */
+function listedFiles(value: JsonObject): readonly Listed[] {
+  const lists = [ownValue(value, 'files'), ownValue(value, 'streams')].filter((list) => typeof list === 'object')
+  return lists.flatMap((list) =>
+    Object.entries(list ?? {}).flatMap(([key, file]: [string, unknown]) => {
+      const name = isObject(file) ? (ownValue(file, 'filename') ?? ownValue(file, 'file')) : file
+      const words = isObject(file) ? Object.values(file).filter((word) => typeof word === 'string') : []
+      return typeof name === 'string' && name !== '' ? [{ name, words: [key, name, ...words].join(' ') }] : []
+    }),
+  )
+}
+
+function ownValue(value: JsonObject, key: string): unknown {
+  return Object.hasOwn(value, key) ? value[key] : null
+}
+
+type JsonObject = Readonly<Record<string, unknown>>
+
+function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 

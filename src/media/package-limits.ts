@@ -1,3 +1,5 @@
+import { addAbortSignal } from 'node:stream'
+import type { Readable, Transform } from 'node:stream'
 import { ReelkeepError } from '../domain/errors.ts'
 import type { ErrorCode } from '../domain/errors.ts'
 import { bytesPer } from '../domain/units.ts'
@@ -54,19 +56,23 @@ export function isDamage(error: unknown): error is Error {
   return error instanceof Error && 'code' in error && String(error.code).startsWith('Z_')
 }
 
-/** Remembers why the last part of a pipeline failed: the pipeline itself may report what fell over after it. */
-export function createFirstError() {
-  let first: unknown = null
-  return {
-    async of<T>(work: Promise<T>): Promise<T> {
-      try {
-        return await work
-      } catch (error) {
-        first = error
-        throw error
-      }
-    },
-    or: (error: unknown): unknown => first ?? error,
+/**
+ * Unpacks a stream, chunk by chunk, and ends both streams with itself. Not a pipeline: bytes behind the packed ones end the
+ * unpacking early, and a pipeline takes that for an abort.
+ */
+export async function* unpack(
+  open: () => Readable,
+  unpacker: Transform,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Buffer> {
+  const packed = open()
+  packed.on('error', (error) => unpacker.destroy(error))
+  if (signal !== undefined) addAbortSignal(signal, unpacker)
+  try {
+    for await (const chunk of packed.pipe(unpacker) as AsyncIterable<Buffer>) yield chunk
+  } finally {
+    packed.destroy()
+    unpacker.destroy()
   }
 }
 

@@ -1,5 +1,4 @@
 import { createReadStream } from 'node:fs'
-import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
 import { Header } from 'tar'
 import type { ReelkeepError } from '../domain/errors.ts'
@@ -9,12 +8,12 @@ import { pathProblem, shownPath, twinProblem } from '../domain/package-paths.ts'
 import { bytesPer, describeBytes } from '../domain/units.ts'
 import { truncated } from './byte-source.ts'
 import {
-  createFirstError,
   createTextKeeper,
   defaultPackageLimits,
   isDamage,
   orCancelled,
   refusal,
+  unpack,
   unpacksTooFar,
 } from './package-limits.ts'
 import type { PackageLimits, PackageOptions } from './package-limits.ts'
@@ -30,22 +29,22 @@ const maxMetaBytes = bytesPer.mib
 export async function readTarGz(path: string, options: PackageOptions = {}): Promise<readonly PackageEntry[]> {
   const { signal, limits = defaultPackageLimits } = options
   const gunzip = createGunzip({ chunkSize: 256 * bytesPer.kib })
-  let entries: readonly PackageEntry[] = []
-  const verdict = createFirstError()
-  const read = async (chunks: AsyncIterable<Buffer>): Promise<void> => {
-    entries = await verdict.of(readTar(createBlocks(capped(chunks, () => gunzip.bytesWritten, limits)), limits))
-  }
+  const open = () => createReadStream(path, { highWaterMark: bytesPer.mib })
+  const chunks = capped(unpack(open, gunzip, signal), () => gunzip.bytesWritten, limits)
   try {
-    const packed = createReadStream(path, { highWaterMark: bytesPer.mib })
-    await pipeline(packed, gunzip, read, signal === undefined ? {} : { signal })
-    return entries
-  } catch (caught) {
-    const error = verdict.or(caught)
+    return await readTar(createBlocks(chunks), limits)
+  } catch (error) {
     throw isDamage(error) ? truncated('it does not unpack to its end', error) : orCancelled(error, signal)
+  } finally {
+    await chunks.return()
   }
 }
 
-async function* capped(chunks: AsyncIterable<Buffer>, packedBytes: () => number, limits: PackageLimits) {
+async function* capped(
+  chunks: AsyncIterable<Buffer>,
+  packedBytes: () => number,
+  limits: PackageLimits,
+): AsyncGenerator<Buffer, void, undefined> {
   let unpacked = 0
   for await (const chunk of chunks) {
     unpacked += chunk.length

@@ -1,9 +1,9 @@
 import { open } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
-import { pipeline } from 'node:stream/promises'
+import { Readable } from 'node:stream'
 import { crc32, createInflateRaw } from 'node:zlib'
 import { fromFdPromise, getFileNameLowLevel } from 'yauzl'
-import type { Entry, ZipFile } from 'yauzl'
+import type { Entry, LocalFileHeader, ZipFile } from 'yauzl'
 import { ReelkeepError } from '../domain/errors.ts'
 import { isPackageText } from '../domain/package.ts'
 import type { PackageEntry } from '../domain/package.ts'
@@ -11,12 +11,12 @@ import { pathProblem, shownPath, twinProblem } from '../domain/package-paths.ts'
 import { bytesPer, describeBytes } from '../domain/units.ts'
 import { withByteSource } from './byte-source.ts'
 import {
-  createFirstError,
   createTextKeeper,
   defaultPackageLimits,
   isDamage,
   orCancelled,
   refusal,
+  unpack,
   unpacksTooFar,
 } from './package-limits.ts'
 import type { PackageLimits, PackageOptions } from './package-limits.ts'
@@ -30,6 +30,8 @@ interface ZipEntry extends Omit<PackageEntry, 'text'> {
   readonly crc: number
   readonly headerAt: number
   readonly dataAt: number
+  /** What speaks against it where it lies: told only when nothing worse explains it. */
+  readonly contradiction: ReelkeepError | null
 }
 
 /**
@@ -117,11 +119,6 @@ async function placeEntry(zip: ZipFile, entry: Entry, end: ZipEnd): Promise<ZipE
   const headerAt = entry.relativeOffsetOfLocalHeader
   if (headerAt >= end.directoryAt) throw refusal('zip_structure', `${named} lies outside the file`)
   const local = await zip.readLocalFileHeaderPromise(entry)
-  if (!local.fileName.equals(entry.fileNameRaw))
-    throw refusal('zip_ambiguous', `${named} has another name where it lies`)
-  if (local.compressionMethod !== entry.compressionMethod) {
-    throw refusal('zip_structure', `${named} is described in two ways`)
-  }
   return {
     path,
     directory: path.endsWith('/'),
@@ -131,7 +128,16 @@ async function placeEntry(zip: ZipFile, entry: Entry, end: ZipEnd): Promise<ZipE
     crc: entry.crc32,
     headerAt,
     dataAt: local.fileDataStart,
+    contradiction: contradictionOf(entry, local, named),
   }
+}
+
+function contradictionOf(entry: Entry, local: LocalFileHeader, named: string): ReelkeepError | null {
+  if (!local.fileName.equals(entry.fileNameRaw)) {
+    return refusal('zip_ambiguous', `${named} has another name where it lies`)
+  }
+  if (local.compressionMethod === entry.compressionMethod) return null
+  return refusal('zip_structure', `${named} is described in two ways`)
 }
 
 /** The entry's name, where neither its raw bytes nor its Unicode twin lead anywhere. */
@@ -155,7 +161,8 @@ function checkTogether(entries: readonly ZipEntry[], end: ZipEnd, limits: Packag
   }
   if (before !== null && before.dataAt + before.packedBytes > end.directoryAt) throw overlap(before, 'the directory')
   let unpacked = 0
-  for (const { path, packedBytes, sizeBytes, deflated, directory } of entries) {
+  for (const { path, packedBytes, sizeBytes, deflated, directory, contradiction } of entries) {
+    if (contradiction !== null) throw contradiction
     const named = `its entry ${shownPath(path)}`
     unpacked += sizeBytes
     if (directory && sizeBytes > 0) throw refusal('zip_size', `${named} is a folder that holds bytes`)
@@ -190,24 +197,18 @@ async function readEntry(file: FileHandle, entry: ZipEntry, { limits, signal, ad
   const { dataAt, packedBytes, sizeBytes } = entry
   const wrongSize = (what: string) => refusal('zip_size', `${named} says ${sizeBytes} bytes and holds ${what}`)
   let [read, crc] = [0, 0]
-  const consume = async (chunks: AsyncIterable<Buffer>): Promise<void> => {
-    for await (const chunk of chunks) {
+  const packed = bytesOf(file, dataAt, packedBytes)
+  const inflate = entry.deflated && packedBytes > 0 ? createInflateRaw({ chunkSize: 256 * bytesPer.kib }) : null
+  try {
+    for await (const chunk of inflate === null ? packed : unpack(() => Readable.from(packed), inflate, signal)) {
+      signal?.throwIfAborted()
       read += chunk.length
       if (read > sizeBytes) throw wrongSize('more')
       if (unpacksTooFar(packedBytes, read, limits)) throw tooDense(named)
       crc = crc32(chunk, crc)
       add?.(chunk)
     }
-  }
-  const verdict = createFirstError()
-  const sink = (chunks: AsyncIterable<Buffer>): Promise<void> => verdict.of(consume(chunks))
-  const packed = bytesOf(file, dataAt, packedBytes)
-  const inflate = entry.deflated && packedBytes > 0 ? createInflateRaw({ chunkSize: 256 * bytesPer.kib }) : null
-  const options = signal === undefined ? {} : { signal }
-  try {
-    await (inflate === null ? pipeline(packed, sink, options) : pipeline(packed, inflate, sink, options))
-  } catch (caught) {
-    const error = verdict.or(caught)
+  } catch (error) {
     throw isDamage(error) ? refusal('zip_crc', `${named} is damaged and does not unpack`, error) : error
   }
   if (read !== sizeBytes) throw wrongSize(`${read}`)

@@ -21,6 +21,28 @@ const openTok = [
   entry('a.webm'),
   entry('a-1.webm'),
 ]
+const numbered = ['1.webm', '2.ogg', '3.webm', '4.ogg'].map((path) => entry(path))
+const roles = ['agent video', 'agent audio', 'user video', 'user audio'].map((role) => role.split(' '))
+const told = [
+  entry(
+    'info.json',
+    JSON.stringify({
+      session: 's',
+      streams: roles.map(([who, kind], at) => ({ who, kind, file: numbered[at]?.path })),
+    }),
+  ),
+  ...numbered,
+]
+const mapped = [
+  entry(
+    'info.json',
+    JSON.stringify({
+      session: 's',
+      streams: Object.fromEntries(roles.map((role, at) => [role.join('_'), numbered[at]?.path])),
+    }),
+  ),
+  ...numbered,
+]
 
 describe('a whole package', () => {
   it.each<[string, readonly PackageEntry[], string]>([
@@ -61,6 +83,9 @@ describe('a whole package', () => {
     ],
     ['one with a second JSON', [entry('8812/a.json', '[1]'), ...session], 'session'],
     ['one by Vonage', openTok, 'session'],
+    ['one whose info has a plain id', withInfo('{"id": "8812"}'), 'session'],
+    ['one whose info says which stream is which', told, 'session'],
+    ['one whose info maps streams to files', mapped, 'session'],
   ])('%s', (_name, entries, what) => {
     const verdict = decidePackage(entries)
     expect(verdict).toMatchObject({ kind: 'whole', what })
@@ -75,6 +100,7 @@ describe('a whole package', () => {
     ['text', [entry('notes.txt')]],
     ['a program', [entry('package.json', '{"name":"x"}'), entry('index.js')]],
     ['media without a folder', [entry('lecture.mp4')]],
+    ['a JSON with an id', [entry('a.json', '{"id":"x"}')]],
     ['media in two folders', [entry('a/lecture.mp4'), entry('b/lecture.mp4')]],
     ['another package', [entry('a/lecture.zip')]],
     ['names of objects', [entry('__proto__.json', '{"__proto__":{"sessionId":"x"}}'), entry('constructor')]],
@@ -115,6 +141,18 @@ describe('a package that lacks', () => {
     ['an info below 1 MiB', withInfo('{"sessionId": "8812"}', true), 'Missing: info file'],
     ['an info but in __proto__', withInfo('{"__proto__": {"sessionId": "8812"}}'), 'Missing: info file'],
     ['an info that is not 100,000 deep', withInfo('['.repeat(100_000)), 'Missing: info file'],
+    ['a file that its info describes', without(told, '4.ogg'), 'Missing: "4.ogg".'],
+    ['a file that its info maps', without(mapped, '1.webm'), 'Missing: "1.webm".'],
+    [
+      'a stream that its info never speaks of',
+      [entry('i.json', '{"session":"s","streams":{"agent_video":"1.webm"}}'), ...numbered],
+      'Missing: agent audio, user video, user audio.',
+    ],
+    [
+      'all that a manifest does not list',
+      [entry('m.json', manifest())],
+      'Missing: agent video, agent audio, user video, user audio.',
+    ],
     ['a file of a Vonage manifest', without(openTok, '-1'), 'Missing: "a-1.webm".'],
     [
       'what a hostile manifest names',
@@ -127,6 +165,8 @@ describe('a package that lacks', () => {
       'and 490 more.',
     ],
     ['cours.smil', without(cast, 'cours.smil'), 'Missing: cours.smil.'],
+    ['cours.smil at the top', [entry('audio.mp3'), entry('1.png')], 'Missing: cours.smil.'],
+    ['cours.smil beside slides', [entry('x/1.png')], 'Missing: cours.smil.'],
     ['the media that the SMIL names', without(cast, 'audio.mp3'), 'Missing: the media "audio.mp3".'],
     ['a slide', without(cast, '2.png'), 'Missing: the slide "slides/2.png".'],
     [

@@ -1,9 +1,11 @@
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { createWriteStream } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
 import { promisify } from 'node:util'
-import { gzipSync } from 'node:zlib'
+import { createGzip, gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { defaultPackageLimits } from '../../src/media/package-limits.ts'
 import { readPax } from '../../src/media/pax.ts'
@@ -137,6 +139,7 @@ describe('a tar.gz with', () => {
       },
       'ok',
     ],
+    ['zeros behind its gzip', () => Buffer.concat([tarGzOf(good), Buffer.alloc(5000)]), 'ok'],
     ['a comment for all entries', () => tarGzOf(pax({ comment: 'from git' }, 'g'), good), 'ok'],
     ['./ in front of everything', () => tarGzOf({ name: './', type: '5' }, { ...good, name: './good.txt' }), 'ok'],
     ['10 MB of zeros', () => tarGzOf({ name: 'x', data: Buffer.alloc(10 * 1024 ** 2 - 4096) }), 'ok'],
@@ -196,6 +199,32 @@ it('obeys its caps, and stops when it is told to', async () => {
   expect(await codeOf(readTarGz(path, { limits }))).toBe('archive_unsafe')
   expect(await codeOf(readTarGz(path, { signal: AbortSignal.abort() }))).toBe('cancelled')
 })
+
+it('reads a video of 512 MiB in flat memory', async () => {
+  const path = join(dir, 'big.tar.gz')
+  const size = 512 * 1024 ** 2
+  const chunk = randomBytes(1024 ** 2)
+  await pipeline(
+    function* () {
+      yield tarBlock({ name: 'user-video.webm', size })
+      for (let at = 0; at < size; at += chunk.length) yield chunk
+      yield tarEnd
+    },
+    createGzip({ level: 0 }),
+    createWriteStream(path),
+  )
+  const before = process.memoryUsage().rss
+  let highest = 0
+  const watch = setInterval(() => {
+    highest = Math.max(highest, process.memoryUsage().rss - before)
+  }, 20)
+  try {
+    expect(await readTarGz(path)).toMatchObject([{ sizeBytes: size }])
+    expect(highest).toBeLessThan(200 * 1024 ** 2)
+  } finally {
+    clearInterval(watch)
+  }
+}, 180_000)
 
 it('reads pax records by their length, so that a line feed in a value makes no record', () => {
   const read = (text: string) => {
