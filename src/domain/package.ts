@@ -33,7 +33,7 @@ export function isPackageText(path: string): boolean {
  */
 export function decidePackage(entries: readonly PackageEntry[]): PackageVerdict {
   const files = new Map<string, PackageEntry>()
-  for (const entry of entries) if (!entry.directory && !isForeign(entry.path)) files.set(cleanPath(entry.path), entry)
+  for (const entry of entries) if (!entry.directory && !isForeign(entry.path)) files.set(keyOf(entry.path), entry)
   if (files.size === 0) return incomplete('The package holds no files.')
   const smils = [...files].filter(([path]) => baseName(path) === smilName)
   const session = smils.length > 0 ? null : findSession(files)
@@ -81,7 +81,7 @@ function isCastWithoutSmil(files: Files): boolean {
 function judgeCasts(smils: readonly (readonly [string, PackageEntry])[], files: Files): PackageVerdict | null {
   for (const [path, { text }] of smils) {
     const folder = path.slice(0, -smilName.length)
-    const problem = judgeSmil(text, (src) => isPresent(files, cleanPath(folder + src)))
+    const problem = judgeSmil(text, (src) => isPresent(files, folder + src))
     if (problem === null) continue
     if (problem.code === 'incomplete_package') return incomplete(problem.reason)
     const message = `${problem.reason} Pack it again without that; the source is kept.`
@@ -91,7 +91,12 @@ function judgeCasts(smils: readonly (readonly [string, PackageEntry])[], files: 
 }
 
 function isPresent(files: Files, path: string): boolean {
-  return (files.get(path)?.sizeBytes ?? 0) > 0
+  return (files.get(keyOf(path))?.sizeBytes ?? 0) > 0
+}
+
+/** An accent may be written in two ways: one by the program that packs, another by the one that writes the SMIL. */
+function keyOf(path: string): string {
+  return cleanPath(path).normalize('NFC')
 }
 
 const streamRoles = ['agent video', 'agent audio', 'user video', 'user audio'] as const
@@ -122,9 +127,7 @@ function findSession(files: Files): Session | null {
 function judgeSession({ info, unreadable, streams }: Session, files: Files): PackageVerdict | null {
   const listed = info === null ? [] : listedFiles(info.value)
   const folder = info === null ? '' : info.path.slice(0, -baseName(info.path).length)
-  const missing = listed
-    .filter(({ name }) => !isPresent(files, cleanPath(folder + name)))
-    .map(({ name }) => shownPath(name))
+  const missing = listed.filter(({ name }) => !isPresent(files, folder + name)).map(({ name }) => shownPath(name))
   // Recorders that list files of their own naming keep sound and picture together, in as many files as there were people.
   if (info === null || listed.length === 0 || !Object.hasOwn(info.value, 'files')) {
     const known = new Set([...streams, ...listed.flatMap(({ words }) => roleIn(words))])

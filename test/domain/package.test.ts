@@ -69,6 +69,11 @@ describe('a whole package', () => {
       'audiovideocast',
     ],
     ['one with an XML byte order mark', withSmil(`\uFEFF${smilOf('<audio src="./audio.mp3"/>')}`), 'audiovideocast'],
+    [
+      'one whose accents are written in two ways',
+      [entry('c/cours.smil', smilOf('<audio src="\u00e9.mp3"/>')), entry('c/e\u0301.mp3')],
+      'audiovideocast',
+    ],
     ['a session', session, 'session'],
     ['one whose info comes last', session.toReversed(), 'session'],
     [
