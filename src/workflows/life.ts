@@ -16,7 +16,7 @@ import type { ProblemOption, RecordingFacts, Stage, Waiting } from '../domain/re
 import { records } from './activity-options.ts'
 import { readFailure, refuse } from './failures.ts'
 import { commandUpdate, statusQuery } from './messages.ts'
-import type { CommandResult, RecordingInput } from './messages.ts'
+import type { CommandResult, OwedNotice, RecordingInput } from './messages.ts'
 import { attributeKeys } from './search-attributes.ts'
 
 const rememberedRequests = 200
@@ -49,8 +49,8 @@ export interface Life {
   resting: boolean
   /** Set while an encode runs: stops it. */
   stopEncode: (() => void) | null
-  /** Notices on their way: nothing waits for them but the end of a run. */
-  telling: number
+  /** Notices on their way: nothing waits for them but, for a while, the end of a run. */
+  readonly owedNotices: Set<OwedNotice>
   readonly parked: Set<Parked>
   readonly applied: string[]
   waiting: Waiting
@@ -66,7 +66,7 @@ export function beginLife(input: RecordingInput): Life {
     claimRound: input.claimRound ?? 0,
     resting: false,
     stopEncode: null,
-    telling: 0,
+    owedNotices: new Set(),
     parked: new Set(),
     applied: [...(input.appliedRequests ?? [])],
     waiting: { waitingFor: 'a worker', nextStep: 'the file is taken in', nextAtMs: null },
@@ -194,12 +194,12 @@ export async function attempt<T>(
   stage: Stage,
   options: readonly ProblemOption[],
   work: () => Promise<T>,
-  { aside = false } = {},
+  { aside = false, wasParked = false } = {},
 ): Promise<StageEnd<T>> {
   for (let attempts = 1; ; attempts += 1) {
     try {
       const value = await work()
-      if (attempts > 1) await unpark(life, stage, 'done')
+      if (attempts > 1 || wasParked) await unpark(life, stage, 'done')
       return { how: 'done', value }
     } catch (error) {
       const failure = readFailure(error)
@@ -260,12 +260,13 @@ async function unpark(life: Life, stage: Stage, resolution: string): Promise<voi
 /** Goes on in a new run: the history of a life that waits for years stays small. Never inside a handler. */
 export async function goOnInNewRun(life: Life): Promise<never> {
   await condition(allHandlersFinished)
-  await condition(() => life.telling === 0, noticeGraceMs)
+  await condition(() => life.owedNotices.size === 0, noticeGraceMs)
   return continueAsNew({
     ...life.input,
     appliedRequests: life.applied,
     askAgainAtMs: life.askAgainAtMs,
     claimRound: life.claimRound,
+    owedNotices: [...life.owedNotices],
     accepted: true,
   } satisfies RecordingInput)
 }

@@ -1,5 +1,6 @@
 import { defineQuery, defineUpdate } from '@temporalio/workflow'
 import type { CommandKind, CommandRequest } from '../domain/commands.ts'
+import type { NoticeKind } from '../domain/notice.ts'
 import type { RecordingFacts, Waiting } from '../domain/recording.ts'
 
 /** What starts a recording's life: a deposit that is complete. The recording carries the deposit's id. */
@@ -11,6 +12,14 @@ export interface RecordingInput {
   readonly appliedRequests?: readonly string[]
   readonly askAgainAtMs?: number
   readonly claimRound?: number
+  /** Notices that could not be mailed yet. */
+  readonly owedNotices?: readonly OwedNotice[]
+}
+
+/** A notice that people are owed. */
+export interface OwedNotice {
+  readonly kind: NoticeKind
+  readonly occasion: string
 }
 
 /** What starts a look at one inbox. */

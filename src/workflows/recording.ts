@@ -4,7 +4,7 @@ import type { RecordingFacts } from '../domain/recording.ts'
 import { encodes, mails, records, transfers } from './activity-options.ts'
 import { attempt, beginLife, goOnInNewRun, markBeginning, park, refOf, refresh, restUntil, sayWaiting } from './life.ts'
 import type { Life } from './life.ts'
-import type { RecordingInput } from './messages.ts'
+import type { OwedNotice, RecordingInput } from './messages.ts'
 
 /**
  * One recording's life, from a complete deposit to a signed proof of deletion. The state in Postgres says which stage
@@ -12,6 +12,8 @@ import type { RecordingInput } from './messages.ts'
  */
 export async function recordingWorkflow(input: RecordingInput): Promise<void> {
   const life = beginLife(input)
+  // The run before ended while these were on their way, or parked: they are this run's now.
+  for (const notice of input.owedNotices ?? []) mail(life, notice, true)
   if (input.accepted !== true && !(await ingest(life))) return
   for (;;) {
     const facts = await refresh(life)
@@ -224,11 +226,15 @@ async function purge(life: Life): Promise<void> {
 
 /** Mails without holding anything up: a mail server that is away parks the notice, not the recording. */
 function tell(life: Life, kind: NoticeKind, occasion: string): void {
+  mail(life, { kind, occasion }, false)
+}
+
+function mail(life: Life, notice: OwedNotice, wasParked: boolean): void {
+  const { kind, occasion } = notice
   const stage = kind.startsWith('claim') ? 'claim' : 'retain'
-  life.telling += 1
-  attempt(life, stage, ['retry', 'skip'], () => mails.sendNotice(refOf(life), kind, occasion), { aside: true })
+  const how = { aside: true, wasParked }
+  life.owedNotices.add(notice)
+  attempt(life, stage, ['retry', 'skip'], () => mails.sendNotice(refOf(life), kind, occasion), how)
     .catch(() => undefined)
-    .finally(() => {
-      life.telling -= 1
-    })
+    .finally(() => life.owedNotices.delete(notice))
 }

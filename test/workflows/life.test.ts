@@ -3,8 +3,10 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Selectable } from 'kysely'
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
+import { SMTPServer } from 'smtp-server'
 import { ensureStore } from '../../src/db/accounts.ts'
 import type { Schema } from '../../src/db/schema.ts'
+import { pickPort } from '../../src/dev/processes.ts'
 import { generateSmall } from '../../src/dev/sample.ts'
 import { msPer } from '../../src/domain/units.ts'
 import { saveHistory, startWorld } from '../setup/world.ts'
@@ -217,17 +219,31 @@ async function deposit(
   throw new Error(`No such deposit at ${path}`)
 }
 
-test('a mail server that is away holds nothing up; its notice is tried on its own', { timeout: 150_000 }, async () => {
-  const silent = await startWorld({ env: { SMTP_URL: 'smtp://127.0.0.1:1', MAIL_DIR: '' } })
-  try {
-    await silent.addRecorder({ name: 'room', assignment: 'manager', managerId: silent.people.ben.personId })
-    const file = await sample()
-    await silent.drop(file, 'room/x.mp4')
-    const waiting = await silent.until('room/x.mp4', (recording) => recording.state === 'awaiting_claim')
-    await silent.give(waiting.id, silent.people.ben, { kind: 'claim' })
-    await silent.until('room/x.mp4', (recording) => recording.state === 'retained')
-    await silent.until('room/x.mp4', (recording) => recording.waitingFor.includes('the end of its retention'), 90_000)
-  } finally {
-    await silent.stop()
-  }
-})
+test(
+  'a mail server that is away holds nothing up; its notice goes out when it is back',
+  { timeout: 240_000 },
+  async () => {
+    const port = await pickPort()
+    const silent = await startWorld({ env: { SMTP_URL: `smtp://127.0.0.1:${port}`, MAIL_DIR: '' } })
+    const server = new SMTPServer({ authOptional: true, disabledCommands: ['STARTTLS'] })
+    try {
+      await silent.addRecorder({ name: 'room', assignment: 'manager', managerId: silent.people.ben.personId })
+      const file = await sample()
+      await silent.drop(file, 'room/x.mp4')
+      const waiting = await silent.until('room/x.mp4', (recording) => recording.state === 'awaiting_claim')
+      await silent.give(waiting.id, silent.people.ben, { kind: 'claim' })
+      await silent.until('room/x.mp4', (recording) => recording.state === 'retained')
+      // By now the life goes on in another run, and takes the notice along.
+      await silent.until('room/x.mp4', (recording) => recording.waitingFor.includes('the end of its retention'), 90_000)
+      const parked = await silent.until('room/x.mp4', (recording) => recording.problem !== null, 120_000)
+      expect(parked.problem).toMatchObject({ stage: 'claim', code: 'mail_unavailable', options: ['retry', 'skip'] })
+      await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
+      await silent.give(waiting.id, silent.people.ben, { kind: 'resolve', option: 'retry' })
+      const told = await silent.until('room/x.mp4', (recording) => recording.problem === null, 60_000)
+      expect(told.timeline.filter(({ action }) => action === 'notice.claim_wanted')).toHaveLength(1)
+    } finally {
+      await new Promise((resolve) => server.close(() => resolve(null)))
+      await silent.stop()
+    }
+  },
+)
