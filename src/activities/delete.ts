@@ -43,7 +43,10 @@ export function createDeleteActivities({ db, stores, sign }: Pick<ActivityDeps, 
     async purgeStore(ref: RecordingRef, storeId: string): Promise<number> {
       return withHeartbeat(async ({ signal, beat }) => {
         const { store, name } = await stores.open(ref.accountId, storeId)
-        const owed = await db.asAccount(ref.accountId, (tx) => listOwedPurges(tx, ref.recordingId, storeId))
+        const owed = await db.asAccount(ref.accountId, async (tx) => {
+          await requirePurging(tx, ref.recordingId)
+          return listOwedPurges(tx, ref.recordingId, storeId)
+        })
         for (const copy of owed) {
           await failpoint('purge.before-copy')
           await store.delete(copy.key)
@@ -64,9 +67,10 @@ export function createDeleteActivities({ db, stores, sign }: Pick<ActivityDeps, 
 
     /** Removes the source, where the recording is deleted before it ever left the inbox. A newer file of that name stays. */
     async purgeSource(ref: RecordingRef): Promise<void> {
-      const deposit = await db.asAccount(ref.accountId, (tx) =>
-        tx.selectFrom('deposits').selectAll().where('id', '=', ref.recordingId).executeTakeFirstOrThrow(),
-      )
+      const deposit = await db.asAccount(ref.accountId, async (tx) => {
+        await requirePurging(tx, ref.recordingId)
+        return tx.selectFrom('deposits').selectAll().where('id', '=', ref.recordingId).executeTakeFirstOrThrow()
+      })
       if (deposit.state === 'released') return
       const { store } = await stores.open(ref.accountId, deposit.inbox_id)
       const found = await store.stat(deposit.path)
@@ -140,6 +144,19 @@ async function endLife(tx: AccountTx, recordingId: string, sign: ActivityDeps['s
     .where('id', '=', recordingId)
     .execute()
   await failpoint('certify.before-commit')
+}
+
+/**
+ * The database refuses to write down a purge that was not opened, but by then the bytes would be gone: so it is asked
+ * before. Nothing leads back from here, so no lock has to be held while they go. @throws wrong_state
+ */
+async function requirePurging(tx: AccountTx, recordingId: string): Promise<void> {
+  const row = await tx.selectFrom('recordings').select('state').where('id', '=', recordingId).executeTakeFirst()
+  if (row?.state !== 'purging' && row?.state !== 'purged')
+    throw new ReelkeepError(
+      'wrong_state',
+      `Recording ${recordingId} is ${row?.state ?? 'not there'}: its bytes stay until a purge is opened.`,
+    )
 }
 
 /** Each approver must still hold a role that may approve. */

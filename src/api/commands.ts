@@ -3,7 +3,7 @@ import { findFacts, recordingNowMs } from '../db/facts.ts'
 import { requirePeople } from '../db/people.ts'
 import { decideCommand } from '../domain/commands.ts'
 import type { CommandRequest } from '../domain/commands.ts'
-import { ReelkeepError } from '../domain/errors.ts'
+import { hasCode, ReelkeepError } from '../domain/errors.ts'
 import { requireRole } from './auth.ts'
 import type { ApiDeps } from './env.ts'
 import { notFound } from './requests.ts'
@@ -18,6 +18,20 @@ export async function giveCommand(
   recordingId: string,
   request: CommandRequest,
 ): Promise<void> {
+  await refuseEarly(deps, recordingId, request)
+  try {
+    await deps.pipeline.command(recordingId, request, () => refuseEarly(deps, recordingId, request))
+  } catch (error) {
+    // No answer came. Postgres may know one by now: carried out after all, or somebody else was faster.
+    if (!hasCode(error, 'pipeline_unavailable')) throw error
+    if (await wasCarriedOut(deps, recordingId, request)) return
+    await refuseEarly(deps, recordingId, request)
+    throw error
+  }
+}
+
+/** What the recording's facts say already. A command whose answer was lost is not refused because of its own effect. */
+async function refuseEarly(deps: Pick<ApiDeps, 'db'>, recordingId: string, request: CommandRequest): Promise<void> {
   const { command, actor } = request
   const verdict = await deps.db.asAccount(actor.accountId, async (tx) => {
     const facts = await findFacts(tx, recordingId)
@@ -34,10 +48,8 @@ export async function giveCommand(
   })
   if (!verdict.ok && !(await wasCarriedOut(deps, recordingId, request)))
     throw new ReelkeepError(verdict.code, verdict.message)
-  await deps.pipeline.command(recordingId, request)
 }
 
-/** A command whose answer was lost must not be refused, when it is repeated, because of its own effect. */
 function wasCarriedOut(deps: Pick<ApiDeps, 'db'>, recordingId: string, request: CommandRequest): Promise<boolean> {
   return deps.db.asAccount(request.actor.accountId, (tx) =>
     hasAudit(tx, { recordingId, action: `command.${request.command.kind}`, requestId: request.requestId }),

@@ -9,6 +9,7 @@ import {
   touchIdempotencyKey,
 } from '../db/idempotency.ts'
 import { ReelkeepError } from '../domain/errors.ts'
+import type { Actor } from '../domain/permissions.ts'
 import type { ApiDeps, AppEnv } from './env.ts'
 
 /**
@@ -50,7 +51,12 @@ export function onlyOnce(deps: Pick<ApiDeps, 'db'>): MiddlewareHandler<AppEnv> {
 /** The id that makes a command count once: derived from the Idempotency-Key where there is one, else new. */
 export function requestIdOf(c: Context<AppEnv>): string {
   const key = readKey(c)
-  return key === null ? randomUUID() : hash(c.get('actor').accountId, c.get('actor').personId, key)
+  return key === null ? randomUUID() : ownRequestId(c.get('actor'), key)
+}
+
+/** What a client calls its request, made this person's own: two people who say the same mean two requests. */
+export function ownRequestId(actor: Actor, said: string): string {
+  return hash(actor.accountId, actor.personId, said)
 }
 
 function readKey(c: Context<AppEnv>): string | null {

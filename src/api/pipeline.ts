@@ -1,6 +1,10 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import {
   Client,
   Connection,
+  defaultGrpcRetryOptions,
+  isGrpcServiceError,
+  makeGrpcRetryInterceptor,
   WorkflowUpdateFailedError,
   WorkflowUpdateRPCTimeoutOrCancelledError,
   WorkflowNotFoundError,
@@ -11,11 +15,16 @@ import { isErrorCode, ReelkeepError } from '../domain/errors.ts'
 import type { CommandRequest } from '../domain/commands.ts'
 import { recordingWorkflowId, taskQueues } from '../workflows/names.ts'
 import type { CommandResult, InboxScanInput, RecordingInput } from '../workflows/messages.ts'
+import { createTurns } from './turns.ts'
 
 /** The API's only door to Temporal. */
 export interface Pipeline {
-  /** Gives a command to a recording's life and waits for its answer. @throws the command's own codes, pipeline_unavailable */
-  command(recordingId: string, request: CommandRequest): Promise<CommandResult>
+  /**
+   * Gives a command to a recording's life and waits for its answer. A life hears ten at once; whoever comes on top of
+   * them waits, and then `askAgain` may throw what is known by now.
+   * @throws the command's own codes, pipeline_unavailable
+   */
+  command(recordingId: string, request: CommandRequest, askAgain?: () => Promise<void>): Promise<CommandResult>
   /** Begins (or finds) the life of a complete deposit. A second call changes nothing. */
   startRecording(input: RecordingInput): Promise<void>
   /** One look at an inbox, now. */
@@ -32,10 +41,20 @@ export interface Pipeline {
 
 const answerTimeoutMs = 15_000
 const fastForwardTimeoutMs = 10 * 60_000
+/** Fewer than the ten that Temporal lets one workflow hear, so that other processes of the API are heard, too. */
+const commandsAtOnce = 4
+const busyPauseMs = { first: 200, longest: 2000 } as const
+
+/** The client's own retries, but for a life that hears ten commands already: it would wait for seconds, and ask nobody. */
+const { delayFunction, retryableDecider } = defaultGrpcRetryOptions()
+const retries = makeGrpcRetryInterceptor({
+  delayFunction,
+  retryableDecider: (attempt, status) => !isBusy(status) && retryableDecider(attempt, status),
+})
 
 /** Connects lazily: the API starts and says what is wrong even while Temporal is away. */
 export function openPipeline(options: { address: string; namespace: string }): Pipeline {
-  const connection = Connection.lazy({ address: options.address })
+  const connection = Connection.lazy({ address: options.address, interceptors: [retries] })
   const client = new Client({ connection, namespace: options.namespace })
   const within = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
@@ -44,16 +63,24 @@ export function openPipeline(options: { address: string; namespace: string }): P
       throw explain(error)
     }
   }
+  const turns = createTurns(commandsAtOnce)
+  const update = (recordingId: string, request: CommandRequest) =>
+    client.workflow
+      .getHandle(recordingWorkflowId(recordingId))
+      .executeUpdate<CommandResult, [CommandRequest]>(request.command.kind, {
+        args: [request],
+        updateId: request.requestId,
+      })
 
   return {
-    command: (recordingId, request) =>
-      within(() =>
-        client.workflow
-          .getHandle(recordingWorkflowId(recordingId))
-          .executeUpdate<CommandResult, [CommandRequest]>(request.command.kind, {
-            args: [request],
-            updateId: request.requestId,
-          }),
+    command: (recordingId, request, askAgain = async () => undefined) =>
+      turns.take(
+        recordingId,
+        async (waited) => {
+          if (waited) await askAgain()
+          return within(() => untilHeard(() => update(recordingId, request), askAgain))
+        },
+        { withinMs: answerTimeoutMs, tooLate: () => noAnswer() },
       ),
     async startRecording(input) {
       await within(() =>
@@ -88,6 +115,30 @@ export function openPipeline(options: { address: string; namespace: string }): P
     },
     close: () => connection.close(),
   }
+}
+
+/** Tries again while the life has its hands full, until the deadline around it, asking before each further try. */
+async function untilHeard<T>(work: () => Promise<T>, askAgain: () => Promise<void>): Promise<T> {
+  const untilMs = Date.now() + answerTimeoutMs
+  for (let pauseMs: number = busyPauseMs.first; ; pauseMs = Math.min(pauseMs * 2, busyPauseMs.longest)) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!isBusy(serviceErrorIn(error)) || Date.now() > untilMs) throw error
+      await pause(pauseMs * (0.5 + Math.random()))
+      await askAgain()
+    }
+  }
+}
+
+/** Temporal's refusal of the eleventh command that one life would have to hear at once. */
+function isBusy(status: { readonly details?: string | undefined } | null): boolean {
+  return /in-flight updates/.test(status?.details ?? '')
+}
+
+function serviceErrorIn(error: unknown): { readonly details?: string } | null {
+  if (isGrpcServiceError(error)) return error
+  return error instanceof Error && isGrpcServiceError(error.cause) ? error.cause : null
 }
 
 async function beginFastForward(client: Client, recordingId: string, durationMs: number, id: string): Promise<void> {
@@ -131,13 +182,15 @@ function explain(error: unknown): unknown {
     error instanceof WorkflowUpdateRPCTimeoutOrCancelledError ||
     cause instanceof TimeoutFailure ||
     isServiceError(error)
-  if (silent)
-    return new ReelkeepError(
-      'pipeline_unavailable',
-      'The recording did not answer in time: Temporal or its workers are away. Repeat the request with the same Idempotency-Key; it counts once.',
-      { cause: error },
-    )
-  return error
+  return silent ? noAnswer(error) : error
+}
+
+function noAnswer(cause?: unknown): ReelkeepError {
+  return new ReelkeepError(
+    'pipeline_unavailable',
+    'The recording did not answer in time: Temporal or its workers are away. Repeat the request with the same Idempotency-Key; it counts once.',
+    { cause },
+  )
 }
 
 function isServiceError(error: unknown): boolean {

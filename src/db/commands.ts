@@ -41,7 +41,7 @@ export async function applyCommand(
         facts: null,
       }
     await failpoint('command.after-lock')
-    if (await wasApplied(tx, recordingId, requestId)) return { verdict: { ok: true }, facts }
+    if (await wasApplied(tx, recordingId, request)) return { verdict: { ok: true }, facts }
     const nowMs = await recordingNowMs(tx, recordingId)
     const verdict = (await findStranger(tx, command)) ?? decideCommand(facts, command, actor, nowMs)
     if (!verdict.ok) return { verdict, facts }
@@ -68,12 +68,18 @@ async function findStranger(tx: AccountTx, command: Command): Promise<Verdict | 
     : null
 }
 
-async function wasApplied(tx: AccountTx, recordingId: string, requestId: string): Promise<boolean> {
+/** Somebody else's request under the same id is another request: nobody is told yes for what another person did. */
+async function wasApplied(
+  tx: AccountTx,
+  recordingId: string,
+  { requestId, actor }: Pick<CommandRequest, 'requestId' | 'actor'>,
+): Promise<boolean> {
   const row = await tx
     .selectFrom('audit_events')
     .select('seq')
     .where('recording_id', '=', recordingId)
     .where(sql<boolean>`detail->>'requestId' = ${requestId}`)
+    .where(sql<boolean>`detail->>'personId' = ${actor.personId}`)
     .where('action', 'like', 'command.%')
     .executeTakeFirst()
   return row !== undefined

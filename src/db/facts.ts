@@ -20,6 +20,10 @@ async function loadFacts(tx: AccountTx, recordingId: string, lock: boolean): Pro
     .innerJoin('recorders as d', 'd.id', 'r.recorder_id')
     .selectAll('r')
     .select(['d.assignment', 'd.manager_id', 'd.default_owner_id'])
+    // No join: whoever waited for the lock would get the new owner with the name of the old one.
+    .select((part) =>
+      part.selectFrom('people as o').select('o.name').whereRef('o.id', '=', 'r.owner_id').as('owner_name'),
+    )
     .where('r.id', '=', recordingId)
   const row = await (lock ? query.forUpdate('r') : query).executeTakeFirst()
   if (row === undefined) return null
@@ -32,6 +36,7 @@ async function loadFacts(tx: AccountTx, recordingId: string, lock: boolean): Pro
     managerId: row.manager_id,
     defaultOwnerId: row.default_owner_id,
     ownerId: row.owner_id,
+    ownerName: row.owner_name,
     acceptedAtMs: msOf(row.created_at),
     durationMs: row.media.durationMs,
     sizeBytes: Number(row.size_bytes),

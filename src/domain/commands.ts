@@ -77,7 +77,7 @@ const deciders: Readonly<Record<CommandKind, Decider>> = {
         ? no('already_claimed', 'You own this recording already; nothing to do.')
         : no(
             'already_claimed',
-            'Another person was faster: this recording has an owner. Ask them, or an administrator, to hand it over.',
+            `${facts.ownerName ?? 'Another person'} was faster: this recording has an owner. Ask them, or an administrator, to hand it over.`,
           )
     if (facts.state !== 'awaiting_claim') return no('not_claimable', notNow(facts, 'be claimed'))
     if (!hasRole(actor, 'user', 'manager', 'admin'))

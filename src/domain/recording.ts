@@ -97,6 +97,8 @@ export interface RecordingFacts {
   readonly managerId: string | null
   readonly defaultOwnerId: string | null
   readonly ownerId: string | null
+  /** Absent in facts that were read before names travelled with them. */
+  readonly ownerName?: string | null
   readonly acceptedAtMs: number
   readonly durationMs: number | null
   readonly sizeBytes: number

@@ -294,8 +294,13 @@ describe('one recording', () => {
     expect(sample.asked.commands.at(0)?.recordingId).toBe(id)
     expect(sample.asked.commands.at(0)?.request).toMatchObject({
       command: { kind: 'claim', title: 'Mine now' },
-      requestId,
+      requestId: expect.stringMatching(/^[0-9a-f]{64}$/),
     })
+    await post(`/recordings/${id}/commands`, { kind: 'claim', title: 'Mine now', requestId }, 'olga')
+    await post(`/recordings/${id}/commands`, { kind: 'claim', title: 'Mine now', requestId }, 'ada')
+    const [first, again, others] = sample.asked.commands.map(({ request }) => request.requestId)
+    expect(again).toBe(first)
+    expect(others, 'the same form id of another person').not.toBe(first)
     expect((await get(`/recordings/${id}?done=claim`)).html).toContain('role="status"')
     expect((await get(`/recordings/${id}?done=<b>`)).html).not.toContain('role="status"')
   })

@@ -8,6 +8,7 @@ import { msPer } from '../../domain/units.ts'
 import { requireAdmin, requireRole } from '../auth.ts'
 import { giveCommand } from '../commands.ts'
 import type { ApiDeps, AppEnv } from '../env.ts'
+import { ownRequestId } from '../once.ts'
 import { notFound } from '../requests.ts'
 import { formOf, readCommand, readDays, readDescription, readRecorder, readRequest } from './forms.ts'
 import { recordingUrl, safeReturn } from './links.ts'
@@ -22,7 +23,8 @@ export function addChanges(app: Hono<AppEnv>, deps: ApiDeps): void {
     const command = readCommand(form)
     const { requestId, back } = readRequest(form)
     const id = idOf(c)
-    await giveCommand(deps, id, { command, actor: c.get('actor'), requestId })
+    const actor = c.get('actor')
+    await giveCommand(deps, id, { command, actor, requestId: ownRequestId(actor, requestId) })
     return leadBack(c, back ?? recordingUrl(id), command.kind)
   })
   app.post('/recordings/:id/describe', async (c) => {
@@ -88,7 +90,7 @@ async function fastForward(c: Context<AppEnv>, deps: ApiDeps, id: string): Promi
     },
     { actor: actor.name },
   )
-  await deps.pipeline.fastForward(id, durationMs, requestId)
+  await deps.pipeline.fastForward(id, durationMs, ownRequestId(actor, requestId))
   await deps.db.asAccount(actor.accountId, (tx) => arriveFastForward(tx, id), { actor: actor.name })
 }
 
