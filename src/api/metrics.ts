@@ -11,7 +11,10 @@ export interface ApiMetrics {
   readonly contentType: string
   /** Counts requests and their time by the route that answered, never by path: ids would make a series each. */
   observe(): MiddlewareHandler<AppEnv>
-  /** The numbers of this process and the stock of one account, in Prometheus' text format. */
+  /**
+   * What this process uses, and the requests and the stock of one account, in Prometheus' text format. Requests of
+   * other accounts, and of callers without one, are nobody's business here.
+   */
   render(db: Database, accountId: string): Promise<string>
 }
 
@@ -19,11 +22,41 @@ export interface ApiMetrics {
 export function createMetrics(): ApiMetrics {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
+  const requestsOf = new Map<string, RequestCounters>()
+  const countersOf = (accountId: string): RequestCounters => {
+    const counters = requestsOf.get(accountId) ?? createRequestCounters()
+    requestsOf.set(accountId, counters)
+    return counters
+  }
+  return {
+    contentType: registry.contentType,
+    observe: () => async (c, next) => {
+      const begun = performance.now()
+      await next()
+      const actor: AppEnv['Variables']['actor'] | undefined = c.get('actor')
+      if (actor === undefined) return
+      const route = c.res.status === 404 ? 'none' : routePath(c, -1)
+      const labels = { method: knownMethod(c.req.method), route, status: String(c.res.status) }
+      const { requests, seconds } = countersOf(actor.accountId)
+      requests.inc(labels)
+      seconds.observe(labels, (performance.now() - begun) / 1000)
+    },
+    render: async (db, accountId) =>
+      [await registry.metrics(), await countersOf(accountId).registry.metrics(), await renderStock(db, accountId)].join(
+        '\n',
+      ),
+  }
+}
+
+type RequestCounters = ReturnType<typeof createRequestCounters>
+
+function createRequestCounters() {
+  const registry = new Registry()
   const labelNames = ['method', 'route', 'status'] as const
   const registers = [registry]
   const requests = new Counter({
     name: 'reelkeep_http_requests_total',
-    help: 'Answered requests',
+    help: 'Answered requests of this account',
     labelNames,
     registers,
   })
@@ -34,18 +67,7 @@ export function createMetrics(): ApiMetrics {
     registers,
     buckets: [0.005, 0.02, 0.1, 0.5, 2, 10],
   })
-  return {
-    contentType: registry.contentType,
-    observe: () => async (c, next) => {
-      const begun = performance.now()
-      await next()
-      const route = c.res.status === 404 ? 'none' : routePath(c, -1)
-      const labels = { method: knownMethod(c.req.method), route, status: String(c.res.status) }
-      requests.inc(labels)
-      seconds.observe(labels, (performance.now() - begun) / 1000)
-    },
-    render: async (db, accountId) => `${await registry.metrics()}\n${await renderStock(db, accountId)}`,
-  }
+  return { registry, requests, seconds }
 }
 
 const methods = ['GET', 'HEAD', 'POST', 'PATCH', 'PUT', 'DELETE', 'OPTIONS']

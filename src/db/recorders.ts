@@ -91,6 +91,7 @@ export async function insertRecorder(tx: AccountTx, recorder: NewRecorder): Prom
 
 /** Changes a recorder; null when there is none. The same change again changes nothing. @throws invalid_request, name_taken */
 export async function updateRecorder(tx: AccountTx, id: string, change: RecorderChange): Promise<RecorderView | null> {
+  if ((await findRecorder(tx, id)) === null) return null
   await requirePeople(tx, [change.managerId, change.defaultOwnerId])
   const columns = columnsOf(change)
   if (Object.keys(columns).length > 0) {

@@ -98,6 +98,11 @@ export async function fillAccount(stage: Stage, account: TestAccount, word: stri
     `update recorders set name = $2, description = $2, manager_id = $3, default_owner_id = $3, ip = '10.1.2.3', notify_salt = $4 where id = $1`,
     [account.recorderId, `${word} room`, account.people.manager, `salt-of-${word}`],
   )
+  // One that nobody works with: it is revoked once.
+  const key = await one(
+    `insert into api_keys (account_id, person_id, label, key_sha256, scopes) values ($1, $2, $3, $4, array['read']) returning id`,
+    [account.id, account.people.viewer, word, hashSecret(`key-of-${word}`)],
+  )
   await owner.query(
     `insert into sessions (token_sha256, account_id, api_key_id, expires_at) values ($1, $2, $3, now() + interval '1 hour')`,
     [hashSecret(`session-of-${word}`), account.id, account.adminKeyId],
@@ -117,7 +122,7 @@ export async function fillAccount(stage: Stage, account: TestAccount, word: stri
     person: account.people.user,
     store: account.primaryId,
     inbox: account.inboxId,
-    key: account.adminKeyId,
+    key,
     path,
     word,
     states: {
