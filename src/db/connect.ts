@@ -1,3 +1,4 @@
+import { Socket } from 'node:net'
 import { Kysely, PostgresDialect, sql } from 'kysely'
 import type { Transaction } from 'kysely'
 import { Pool } from 'pg'
@@ -27,19 +28,31 @@ export interface Database {
   close(): Promise<void>
 }
 
-/** Opens a pool of connections as the application role. Connections are made when first needed. */
-export function openDatabase(url: string, options: { maxConnections?: number } = {}): Database {
+/** Postgres ends a statement by itself after this long. */
+const statementTimeoutMs = 30_000
+
+/**
+ * Opens a pool of connections as the application role. Connections are made when first needed, and given up when
+ * nothing was heard on them for `answerTimeoutMs`: longer than Postgres lets a statement run, so only silence ends them.
+ */
+export function openDatabase(
+  url: string,
+  options: { maxConnections?: number; answerTimeoutMs?: number } = {},
+): Database {
   const pool = new Pool({
     connectionString: url,
     max: options.maxConnections ?? 10,
     connectionTimeoutMillis: 5000,
     idleTimeoutMillis: 30_000,
     keepAlive: true,
-    statement_timeout: 30_000,
+    statement_timeout: statementTimeoutMs,
+    stream: () => openSocket(options.answerTimeoutMs ?? statementTimeoutMs + 5000),
     application_name: 'reelkeep',
   })
-  // A connection that breaks while idle is replaced by the pool; without a listener it would end the process.
+  // A connection that breaks is replaced by the pool, and who was using it is told by the failing statement. Without
+  // listeners, one for the idle and one for those in use, it would end the process.
   pool.on('error', () => undefined)
+  pool.on('connect', (client) => client.on('error', () => undefined))
   const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) })
 
   const inTransaction = <T>(settings: Record<string, string>, work: (tx: AccountTx) => Promise<T>) =>
@@ -70,6 +83,12 @@ export function openDatabase(url: string, options: { maxConnections?: number } =
     },
     close: () => db.destroy(),
   }
+}
+
+/** A socket that breaks when its peer goes silent: a half-open connection would hold its user, and its place, for ever. */
+function openSocket(silenceMs: number): Socket {
+  const socket = new Socket()
+  return socket.setTimeout(silenceMs, () => socket.destroy(new Error(`connection timeout: silent for ${silenceMs} ms`)))
 }
 
 function codeOf(error: unknown): string {

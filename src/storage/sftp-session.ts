@@ -28,10 +28,21 @@ export interface SftpSession {
   freeBytes(path: string): Promise<number | null>
 }
 
+/** The connection under a session. */
+export interface SftpConnection {
+  isLost(): boolean
+  destroy(): void
+  /** When the server last answered anything, on the clock of `performance.now()`. */
+  heardAtMs: number
+}
+
 /** One request's payload; servers must accept it, and larger ones gain nothing. */
 export const requestBytes = 32 * bytesPer.kib
 /** Requests under way on one connection: 2 MiB for each round trip. */
 export const requestsInFlight = 64
+
+/** A request that is passed over again and again is given up after this many time limits, whatever else is answered. */
+const longestWaits = 20
 
 /** The part of `statvfs@openssh.com` that is used, under the protocol's names. */
 interface FileSystemFacts {
@@ -60,7 +71,7 @@ export function wrapSession(
   label: string,
   raw: SFTPWrapper,
   timeoutMs: number,
-  connection: { isLost(): boolean; destroy(): void },
+  connection: SftpConnection,
 ): SftpSession {
   const request: Request = (what, send) => askWithin(label, what, timeoutMs, connection, send)
   const orNull = async <T>(answer: Promise<T>): Promise<T | null> =>
@@ -99,7 +110,7 @@ async function askWithin<T>(
   label: string,
   what: string,
   timeoutMs: number,
-  connection: { isLost(): boolean; destroy(): void },
+  connection: SftpConnection,
   send: (done: Callback<T>) => void,
 ): Promise<T> {
   return new Promise<T>((resolve, reject) => {
@@ -107,13 +118,23 @@ async function askWithin<T>(
       reject(unavailable(label, 'the connection was lost'))
       return
     }
-    const timer = setTimeout(() => {
-      // No answer on one request means none on the others: a half-open connection must not be used again.
+    const sentAtMs = performance.now()
+    const giveUp = () => {
+      const nowMs = performance.now()
+      const silentMs = nowMs - Math.max(sentAtMs, connection.heardAtMs)
+      // On a slow line a request waits behind many others: as long as those are answered, the server is there.
+      if (silentMs < timeoutMs && nowMs - sentAtMs < longestWaits * timeoutMs) {
+        timer = setTimeout(giveUp, timeoutMs - silentMs)
+        return
+      }
+      // A half-open connection must not be used again.
       connection.destroy()
       reject(unavailable(label, `no answer for ${timeoutMs} ms`))
-    }, timeoutMs)
+    }
+    let timer = setTimeout(giveUp, timeoutMs)
     const done: Callback<T> = (error, value) => {
       clearTimeout(timer)
+      connection.heardAtMs = performance.now()
       if (error || value === undefined) reject(explainSftpError(label, what, error ?? new Error('an empty answer')))
       else resolve(value)
     }

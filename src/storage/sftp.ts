@@ -9,7 +9,7 @@ import { createPool } from './pool.ts'
 import { deleteObject, look, putObject, readObject, statObject, sweep } from './sftp-operations.ts'
 import type { SftpPlace } from './sftp-operations.ts'
 import { unavailable, wrapSession } from './sftp-session.ts'
-import type { SftpSession } from './sftp-session.ts'
+import type { SftpConnection, SftpSession } from './sftp-session.ts'
 import type { Store } from './store.ts'
 import { walkTree } from './tree.ts'
 import { createTurns } from './turns.ts'
@@ -86,7 +86,8 @@ async function connect(label: string, options: SftpStoreOptions, timeoutMs: numb
   const { client } = sftp
   let lost = false
   client.on('close', () => (lost = true))
-  const connection = {
+  const connection: SftpConnection = {
+    heardAtMs: 0,
     isLost: () => lost,
     destroy() {
       lost = true

@@ -158,7 +158,6 @@ export async function startFaultProxy(options: {
   }
   const setPlan = (plan: ProxyPlan | null) => {
     inside.plan = plan
-    if (plan !== null) inside.healed = new AbortController()
     pace()
   }
   return {
@@ -181,6 +180,7 @@ export async function startFaultProxy(options: {
         link.slow = null
       }
       inside.healed.abort()
+      inside.healed = new AbortController()
     },
     cutAll,
     async stop() {

@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openStore } from '../../src/storage/open.ts'
 import { openSftpStore } from '../../src/storage/sftp.ts'
 import type { SftpStoreOptions } from '../../src/storage/sftp.ts'
+import { startFaultProxy } from '../servers/fault-proxy.ts'
 import { startSshd } from '../servers/sftp.ts'
 import type { SftpServer } from '../servers/sftp.ts'
 import { listAll, options, readAll, rejects, sha, sourceOf, stallingSource } from './contract.ts'
@@ -98,6 +99,18 @@ describe('an SFTP server that is not what it should be', () => {
     await far.close()
     await store.close()
     await link.stop()
+  })
+
+  it('a slow line is no silent one: a window of requests takes longer than the time limit of one', async () => {
+    const line = await startFaultProxy({ to: { host: server.host, port: server.port }, seed: 1, name: 'slow' })
+    const store = openSftpStore(settings({ port: line.port, timeoutMs: 1000 }))
+    await store.stat('slow')
+    line.setPlan({ rate: 1, kinds: ['slow'], bytesPerSecond: 400_000 })
+    const window = randomBytes(2_000_000)
+    await store.put('slow', sourceOf(window), options(window))
+    expect(sha(await readAll(store, 'slow'))).toBe(sha(window))
+    await store.close()
+    await line.stop()
   })
 
   it('continues a put after its connection was cut, in the very same file', async () => {
