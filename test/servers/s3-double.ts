@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -41,8 +41,31 @@ export interface S3Fault {
     | { readonly kind: 'short_body'; readonly bytes: number }
     /** Returns the bytes of another object. */
     | { readonly kind: 'bytes_of'; readonly key: string }
+    /** Announces the whole body, sends this many bytes of it, and goes silent. */
+    | { readonly kind: 'stalled_body'; readonly bytes: number }
+    /** Returns the object's bytes with one bit turned over, and a checksum that fits them. */
+    | { readonly kind: 'flip_in_transit' }
+    /** Keeps the bytes with one bit turned over, under the checksum of the good ones. */
+    | { readonly kind: 'corrupt_at_rest' }
+    /** Names a checksum (GetObject) or an ETag that belongs to other bytes. */
+    | { readonly kind: 'wrong_checksum' }
+    | { readonly kind: 'wrong_etag' }
+    /** Leaves the first key out of a listing. */
+    | { readonly kind: 'omit_key' }
     /** Says yes and does nothing. */
     | { readonly kind: 'no_effect' }
+}
+
+/** The name of a way to fail. */
+export type S3FaultKind = S3Fault['does']['kind']
+
+/** Faults by chance: each call decides for itself, the same way for the same seed. */
+export interface S3RandomFaults {
+  readonly seed: number
+  /** Share of calls that fail. */
+  readonly rate: number
+  /** Ways that are left out. */
+  readonly without?: readonly S3FaultKind[]
 }
 
 /** The double: an S3 server in this process that keeps everything in memory. */
@@ -51,6 +74,14 @@ export interface S3Double extends S3Server {
   readonly faults: S3Fault[]
   /** What was asked, in order. */
   readonly requests: S3Operation[]
+  /** How many calls failed by chance, by operation and way. */
+  readonly struck: Readonly<Record<string, number>>
+  /** A fitting fault for that share of all calls, besides those in `faults`; `null` = no more. */
+  setRandomFaults(random: S3RandomFaults | null): void
+  /** From here on only this key pair may do anything; the former one gets 403. Returns the new secret. */
+  rotateKey(): string
+  /** What is stored now, read past every fault. */
+  objects(): ReadonlyMap<string, Buffer>
   /** Flips one bit of a stored object without touching its ETag. */
   corrupt(key: string): void
   /** The whole bucket disappears. */
@@ -76,6 +107,10 @@ interface State {
   readonly uploads: Map<string, Upload>
   readonly faults: S3Fault[]
   readonly requests: S3Operation[]
+  readonly struck: Record<string, number>
+  random: S3RandomFaults | null
+  /** Access key id that alone is accepted; `null` = any. */
+  keyId: string | null
   bucketExists: boolean
 }
 
@@ -97,7 +132,16 @@ const bucket = 'store'
 
 /** Starts the double on a free loopback port. */
 export async function startS3Double(): Promise<S3Double> {
-  const state: State = { objects: new Map(), uploads: new Map(), faults: [], requests: [], bucketExists: true }
+  const state: State = {
+    objects: new Map(),
+    uploads: new Map(),
+    faults: [],
+    requests: [],
+    struck: {},
+    random: null,
+    keyId: null,
+    bucketExists: true,
+  }
   const server = createServer((request, response) => {
     serve(state, request, response).catch((error: unknown) => response.destroy(new Error(String(error))))
   })
@@ -118,11 +162,17 @@ export async function startS3Double(): Promise<S3Double> {
     ...describeS3(running, address.port, clientFor(`http://127.0.0.1:${address.port}`), bucket),
     faults: state.faults,
     requests: state.requests,
+    struck: state.struck,
+    setRandomFaults: (random) => (state.random = random),
+    rotateKey() {
+      state.keyId = `rotated-${randomUUID().slice(0, 8)}`
+      return `${state.keyId}:new`
+    },
+    objects: () => new Map([...state.objects].map(([key, { bytes }]) => [key, bytes])),
     corrupt(key) {
       const stored = state.objects.get(key)
       if (stored === undefined) throw new Error(`there is no ${key} to corrupt`)
-      stored.bytes = Buffer.from(stored.bytes)
-      stored.bytes[0] = (stored.bytes[0] ?? 0) ^ 1
+      stored.bytes = oneBitOver(stored.bytes)
     },
     removeBucket: () => (state.bucketExists = false),
   }
@@ -136,7 +186,7 @@ async function serve(state: State, request: IncomingMessage, response: ServerRes
   const operation = operationOf(request.method ?? 'GET', key, url.searchParams)
   const asked: Asked = { operation, key, query: url.searchParams, headers: request.headers, body }
   state.requests.push(operation)
-  const does = takeFault(state, operation)?.does
+  const does = (takeFault(state, operation) ?? drawFault(state, operation))?.does
   if (does?.kind === 'silence') return
   if (does?.kind === 'cut_before') {
     request.socket.destroy()
@@ -150,8 +200,10 @@ async function serve(state: State, request: IncomingMessage, response: ServerRes
   const bytes = Buffer.from(answer.body ?? '')
   const length = answer.headers?.['content-length'] ?? String(bytes.length)
   response.writeHead(answer.status, { ...answer.headers, 'content-length': length })
-  if (does?.kind === 'short_body') {
-    response.write(bytes.subarray(0, does.bytes), () => setTimeout(() => request.socket.destroy(), 20))
+  if (does?.kind === 'short_body' || does?.kind === 'stalled_body') {
+    response.write(bytes.subarray(0, does.bytes), () => {
+      if (does.kind === 'short_body') setTimeout(() => request.socket.destroy(), 20)
+    })
     return
   }
   response.end(request.method === 'HEAD' ? undefined : bytes)
@@ -178,9 +230,94 @@ function takeFault(state: State, operation: S3Operation): S3Fault | undefined {
   return fault
 }
 
-// oxlint-disable-next-line consistent-return -- the switch is exhaustive, which the compiler checks
+/** What can happen to each operation. */
+const fitting: Readonly<Record<S3Operation, readonly S3Fault['does'][]>> = (() => {
+  const answer = (status: number, code: string) => ({ kind: 'answer', status, code }) as const
+  const anything = [
+    answer(500, 'InternalError'),
+    answer(503, 'SlowDown'),
+    answer(503, 'ServiceUnavailable'),
+    { kind: 'cut_before' },
+    { kind: 'cut_after' },
+  ] as const
+  const body = [{ kind: 'short_body', bytes: 10 }] as const
+  const conflict = [answer(409, 'ConditionalRequestConflict'), answer(412, 'PreconditionFailed')] as const
+  const inside = { kind: 'error_in_200', code: 'InternalError' } as const
+  return {
+    PutObject: [
+      ...anything,
+      ...conflict,
+      answer(403, 'AccessDenied'),
+      { kind: 'no_effect' },
+      { kind: 'corrupt_at_rest' },
+      { kind: 'wrong_etag' },
+    ],
+    GetObject: [
+      ...anything,
+      { kind: 'short_body', bytes: 1000 },
+      { kind: 'stalled_body', bytes: 1000 },
+      { kind: 'bytes_of', key: '' },
+      { kind: 'flip_in_transit' },
+      { kind: 'wrong_checksum' },
+    ],
+    HeadObject: [...anything, answer(403, 'AccessDenied')],
+    DeleteObject: [...anything, { kind: 'no_effect' }],
+    ListObjects: [...anything, ...body, { kind: 'omit_key' }],
+    HeadBucket: anything,
+    CreateUpload: [...anything, ...body],
+    UploadPart: [...anything, { kind: 'corrupt_at_rest' }, { kind: 'wrong_etag' }],
+    ListParts: [...anything, ...body],
+    CompleteUpload: [...anything, ...body, ...conflict, inside],
+    AbortUpload: [...anything, { kind: 'no_effect' }],
+    ListUploads: [...anything, ...body],
+  }
+})()
+
+function drawFault(state: State, operation: S3Operation): S3Fault | undefined {
+  if (state.random === null) return undefined
+  const { seed, rate, without = [] } = state.random
+  const count = state.requests.filter((one) => one === operation).length
+  const bytes = createHash('sha256').update(`${seed}/${operation}/${count}`).digest()
+  if (bytes.readUInt32BE(0) / 2 ** 32 >= rate) return undefined
+  const ways = fitting[operation].filter(({ kind }) => !without.includes(kind))
+  const does = ways[bytes.readUInt32BE(4) % ways.length]
+  if (does === undefined) return undefined
+  const name = `${operation} ${does.kind === 'answer' ? does.code : does.kind}`
+  state.struck[name] = (state.struck[name] ?? 0) + 1
+  if (does.kind !== 'bytes_of') return { on: operation, does }
+  const keys = [...state.objects.keys()]
+  return { on: operation, does: { ...does, key: keys[bytes.readUInt32BE(8) % Math.max(1, keys.length)] ?? '' } }
+}
+
+function oneBitOver(bytes: Buffer): Buffer {
+  const changed = Buffer.from(bytes)
+  if (changed.length > 0) changed[changed.length >> 1] = (changed[changed.length >> 1] ?? 0) ^ 1
+  return changed
+}
+
 function carryOut(state: State, asked: Asked, does: S3Fault['does'] | undefined): Answer {
+  const answer = carryOutWell(state, asked, does)
+  if (answer.status >= 300) return answer
+  if (does?.kind === 'wrong_etag' && answer.headers?.['etag'] !== undefined)
+    return { ...answer, headers: { ...answer.headers, etag: `"${md5(Buffer.from('other bytes'))}"` } }
+  if (does?.kind === 'wrong_checksum')
+    return { ...answer, headers: { ...answer.headers, 'x-amz-checksum-crc32': crcOf(Buffer.from('other bytes')) } }
+  if (does?.kind === 'flip_in_transit') return { ...answer, body: oneBitOver(Buffer.from(answer.body ?? '')) }
+  if (does?.kind === 'corrupt_at_rest') corruptKept(state, asked)
+  return answer
+}
+
+function corruptKept(state: State, { operation, key, query }: Asked): void {
+  const upload = state.uploads.get(query.get('uploadId') ?? '')
+  const kept = operation === 'UploadPart' ? upload?.parts.get(Number(query.get('partNumber'))) : state.objects.get(key)
+  if (kept !== undefined) kept.bytes = oneBitOver(kept.bytes)
+}
+
+// oxlint-disable-next-line consistent-return -- the switch is exhaustive, which the compiler checks
+function carryOutWell(state: State, asked: Asked, does: S3Fault['does'] | undefined): Answer {
   if (!state.bucketExists) return refusal(404, 'NoSuchBucket')
+  if (state.keyId !== null && asked.headers.authorization?.includes(`Credential=${state.keyId}/`) !== true)
+    return refusal(403, 'InvalidAccessKeyId')
   if (does?.kind === 'error_in_200') return { ...refusal(200, does.code), status: 200 }
   if (does?.kind === 'no_effect') return { status: asked.operation === 'DeleteObject' ? 204 : 200 }
   const expected = asked.headers['x-amz-checksum-crc32']
@@ -199,7 +336,7 @@ function carryOut(state: State, asked: Asked, does: S3Fault['does'] | undefined)
     case 'HeadBucket':
       return { status: 200 }
     case 'ListObjects':
-      return listObjects(state, asked.query)
+      return listObjects(state, asked.query, does?.kind === 'omit_key')
     case 'CreateUpload':
       return createUpload(state, asked)
     case 'ListUploads':
@@ -257,13 +394,13 @@ function get(state: State, key: string, range: string | undefined): Answer {
   return { status: 206, headers: { ...headers, ...partial }, body: found.bytes.subarray(start, end + 1) }
 }
 
-function listObjects(state: State, query: URLSearchParams): Answer {
+function listObjects(state: State, query: URLSearchParams, omitFirst: boolean): Answer {
   const prefix = query.get('prefix') ?? ''
   const after = query.get('continuation-token') ?? ''
   const keys = [...state.objects.keys()].filter((key) => key.startsWith(prefix) && key > after).sort()
   // Small pages, so that every listing test pages.
   const page = keys.slice(0, 3)
-  const contents = page.map((key) => {
+  const contents = page.slice(omitFirst ? 1 : 0).map((key) => {
     const found = state.objects.get(key)
     if (found === undefined) return ''
     const { bytes, etag, modifiedAtMs, headers } = found

@@ -78,6 +78,8 @@ export async function startWorld(
     servers?: { readonly temporalAddress: string; readonly database: FreshDatabase }
     /** Store URLs instead of the folders below `home`. */
     urls?: Partial<Record<'inbox' | 'primary' | 'backup', string>>
+    /** Ports of this machine through which the workers, and nobody else, reach Postgres and Temporal. */
+    through?: { postgres: number; temporal: number }
   } = {},
 ): Promise<World> {
   installQuietRuntime()
@@ -140,8 +142,11 @@ export async function startWorld(
     }
   })
   const pipeline = openPipeline(config.temporal)
+  const workersConfig = options.through === undefined ? config : loadConfig(passThrough(env, options.through))
   const start = async () =>
-    options.workers === false ? noWorkers : startWorkers({ config, workflowBundle: await bundleWorkflows() })
+    options.workers === false
+      ? noWorkers
+      : startWorkers({ config: workersConfig, workflowBundle: await bundleWorkflows() })
   const world: World = {
     home,
     adminUrl: database.adminUrl,
