@@ -7,7 +7,7 @@ import { Client, Connection } from '@temporalio/client'
 import { msToTs } from '@temporalio/common/lib/time.js'
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js'
 import { temporal } from '@temporalio/proto'
-import { bundleWorkflowCode, DefaultLogger, Runtime } from '@temporalio/worker'
+import { bundleWorkflowCode, DefaultLogger, makeTelemetryFilterString, Runtime } from '@temporalio/worker'
 import { inject } from 'vitest'
 import { openPipeline } from '../../src/api/pipeline.ts'
 import type { Pipeline } from '../../src/api/pipeline.ts'
@@ -244,7 +244,12 @@ let runtimeInstalled = false
 function installQuietRuntime(): void {
   if (runtimeInstalled) return
   runtimeInstalled = true
-  Runtime.install({ logger: new DefaultLogger('ERROR'), shutdownSignals: [] })
+  const filter = makeTelemetryFilterString({ core: 'ERROR', other: 'ERROR' })
+  Runtime.install({
+    logger: new DefaultLogger('ERROR'),
+    telemetryOptions: { logging: { filter, forward: {} } },
+    shutdownSignals: [],
+  })
 }
 
 /** A namespace of its own: test files share the server, never the queues. */
