@@ -3,7 +3,7 @@ import { cp, mkdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/pr
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
 import { describeViolations, judge } from './judge.ts'
-import type { PromiseNumber } from './judge.ts'
+import type { PromiseNumber, Told } from './judge.ts'
 import { arrive, audit, claim, drop, hashOf, insert, keep, makeSaneWorld, protect, signed } from './sane-world.ts'
 import type { Names, SaneWorld } from './sane-world.ts'
 
@@ -340,6 +340,22 @@ const offences: readonly Offence[] = [
   },
   {
     promise: 6,
+    what: 'a hold is confirmed and forgotten, where the same person held it before',
+    of: 'kept',
+    says: 'a hold was confirmed',
+    atOnce: true,
+    plant: async (world) => {
+      await world.sql(
+        `insert into holds (account_id, recording_id, reason, placed_by, released_by, released_at)
+         values ($1, $2, 'court', $3, $3, now())`,
+        [world.ids.a, world.ids.kept, world.ids.ben],
+      )
+      for (const requestId of ['first', 'second', 'first'])
+        tell(world, 'kept', 'hold', world.ids.ben, { detail: { requestId } })
+    },
+  },
+  {
+    promise: 6,
     what: 'an undo is confirmed and then it is purged',
     of: 'purged',
     says: 'called off',
@@ -574,6 +590,35 @@ const offences: readonly Offence[] = [
   },
   {
     promise: 9,
+    what: 'its life fails again and again',
+    of: 'kept',
+    says: 'fails at the same place',
+    plant: async (world) => {
+      await world.ownLives(['kept'])
+      await world.temporal.begin(world.ids.kept, 'failing')
+      await world.temporal.fail('failing', 3)
+    },
+  },
+  {
+    promise: 9,
+    what: 'a complete deposit is never read',
+    of: 'new',
+    says: 'stands still in complete',
+    plant: async (world) => {
+      const id = await drop(world, 'a', 'unread.mp4', { state: 'complete' })
+      await world.temporal.begin(id)
+      return id
+    },
+  },
+  {
+    promise: 9,
+    what: 'a mail that could not be sent hides that it stands still',
+    of: 'parked',
+    says: 'stands still in archiving',
+    plant: (world) => world.sql(`update problems set stage = 'claim' where recording_id = $1`, [world.ids.parked]),
+  },
+  {
+    promise: 9,
     what: 'a complete deposit is forgotten',
     of: 'new',
     says: 'nobody takes it in',
@@ -772,9 +817,10 @@ function tell(
   name: Names,
   kind: string,
   personId: string,
-  when = { beganAtMs: Date.now(), endedAtMs: Date.now() },
+  more: Partial<Told> = {},
 ): void {
-  subject.told.push({ recordingId: ids[name], kind, personId, accepted: true, ...when })
+  const when = { beganAtMs: Date.now(), endedAtMs: Date.now() }
+  subject.told.push({ recordingId: ids[name], kind, personId, accepted: true, ...when, ...more })
 }
 
 function forget({ subject }: SaneWorld, kind: string): void {

@@ -51,6 +51,8 @@ export interface Lives {
   terminate(recordingId: string): Promise<void>
   /** Ends a life as a worker would whose workflow returned; it must be the only one of its queue. */
   complete(taskQueue: string): Promise<void>
+  /** Fails its next steps, as a worker would whose code does not know the history. */
+  fail(taskQueue: string, times: number): Promise<void>
   close(): Promise<void>
 }
 
@@ -69,6 +71,11 @@ export async function openLives(address: string): Promise<Lives> {
       await pause(100)
     }
   }
+  const identity = 'planted'
+  const poll = (name: string) =>
+    connection.withDeadline(Date.now() + 60_000, () =>
+      connection.workflowService.pollWorkflowTaskQueue({ namespace, taskQueue: { name }, identity }),
+    )
   return {
     namespace,
     address,
@@ -93,21 +100,21 @@ export async function openLives(address: string): Promise<Lives> {
       await until(`WorkflowId = 'rec/${recordingId}' AND ExecutionStatus = 'Terminated'`, 1)
     },
     async complete(taskQueue) {
-      const { taskToken, workflowExecution } = await connection.withDeadline(Date.now() + 60_000, () =>
-        connection.workflowService.pollWorkflowTaskQueue({
-          namespace,
-          taskQueue: { name: taskQueue },
-          identity: 'planted',
-        }),
-      )
+      const { taskToken, workflowExecution } = await poll(taskQueue)
       const commandType = temporal.api.enums.v1.CommandType.COMMAND_TYPE_COMPLETE_WORKFLOW_EXECUTION
       await connection.workflowService.respondWorkflowTaskCompleted({
         namespace,
         taskToken,
-        identity: 'planted',
+        identity,
         commands: [{ commandType, completeWorkflowExecutionCommandAttributes: {} }],
       })
       await until(`WorkflowId = '${workflowExecution?.workflowId ?? ''}' AND ExecutionStatus = 'Completed'`, 1)
+    },
+    async fail(taskQueue, times) {
+      for (let time = 0; time < times; time += 1) {
+        const { taskToken } = await poll(taskQueue)
+        await connection.workflowService.respondWorkflowTaskFailed({ namespace, taskToken, identity })
+      }
     },
     close: () => connection.close(),
   }

@@ -15,9 +15,13 @@ export interface Workflows {
   readonly ended: readonly Run[]
   /** Lives in which some activity is scheduled, under way or waiting for its next try right now. */
   readonly busy: ReadonlySet<string>
+  /** Lives whose own code fails again and again, with the number of tries. */
+  readonly stuck: ReadonlyMap<string, number>
 }
 
 const atOnce = 16
+/** A worker that dies in the middle costs a try; more of them are no accident. */
+const triesAfterACrash = 2
 const deadlineMs = 5 * 60_000
 
 /** Reads every life; which of them are at work only where the system has settled, for it costs one call each. */
@@ -40,7 +44,7 @@ async function readAll(client: Client, settled: boolean): Promise<Workflows> {
   }
   const ended = await list(client, "ExecutionStatus IN ('Failed', 'Terminated', 'TimedOut', 'Canceled')")
   const running = [...lives].filter(([, runs]) => runs.some(({ status }) => status === 'RUNNING')).map(([id]) => id)
-  return { lives, ended, busy: settled ? await findBusy(client, running) : new Set() }
+  return { lives, ended, ...(await lookInto(client, settled ? running : [])) }
 }
 
 async function list(client: Client, query: string): Promise<Run[]> {
@@ -50,16 +54,19 @@ async function list(client: Client, query: string): Promise<Run[]> {
   return runs
 }
 
-async function findBusy(client: Client, recordingIds: readonly string[]): Promise<Set<string>> {
+async function lookInto(client: Client, recordingIds: readonly string[]): Promise<Pick<Workflows, 'busy' | 'stuck'>> {
   const busy = new Set<string>()
+  const stuck = new Map<string, number>()
   const waiting = [...recordingIds]
   const work = async () => {
     for (let id = waiting.pop(); id !== undefined; id = waiting.pop()) {
       const handle = client.workflow.getHandle(`rec/${id}`)
       const { raw } = await handle.describe()
       if ((raw.pendingActivities ?? []).length > 0) busy.add(id)
+      const tries = raw.pendingWorkflowTask?.attempt ?? 0
+      if (tries > triesAfterACrash) stuck.set(id, tries)
     }
   }
   await Promise.all(Array.from({ length: atOnce }, work))
-  return busy
+  return { busy, stuck }
 }

@@ -71,7 +71,7 @@ function placeOf(drop: Dropped): string {
 }
 
 /** What became of a whole file by one of the deposits at its path. */
-function fateOf({ find, workflows }: Snapshot, deposit: DepositRow, drop: Dropped): 'kept' | 'explained' | 'open' {
+function fateOf({ find }: Snapshot, deposit: DepositRow, drop: Dropped): 'kept' | 'explained' | 'open' {
   const recording = find.recording.get(deposit.recording_id ?? deposit.id)
   if (recording?.sha256 === drop.sha256) {
     if (recording.state !== 'purged' || deposit.id === recording.deposit_id) return 'kept'
@@ -81,9 +81,7 @@ function fateOf({ find, workflows }: Snapshot, deposit: DepositRow, drop: Droppe
   }
   const parked = find.openProblemsOf(deposit.id).length > 0
   const judged = ['stalled', 'quarantined', 'refused', 'vanished'].includes(deposit.state) && deposit.reason !== null
-  // That a complete deposit has no life is another promise's business.
-  const lifeless =
-    deposit.state === 'complete' &&
-    workflows?.lives.get(deposit.id)?.some(({ status }) => status === 'RUNNING') !== true
-  return parked || judged || lifeless || deposit.state === 'orphan' ? 'explained' : 'open'
+  // One that is complete and goes no further is another promise's business.
+  const isComplete = deposit.state === 'complete'
+  return parked || judged || isComplete || deposit.state === 'orphan' ? 'explained' : 'open'
 }

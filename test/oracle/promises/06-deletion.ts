@@ -2,7 +2,8 @@ import type { DispositionRow, HoldRow, RecordingRow } from '../database.ts'
 import { planHash, wrongWithSignature } from '../proofs.ts'
 import { purgeOf } from '../snapshot.ts'
 import type { Snapshot } from '../snapshot.ts'
-import type { Finding, Told } from '../subject.ts'
+import type { Finding } from '../subject.ts'
+import { confirmedTo } from '../told.ts'
 
 /**
  * 6: nothing is deleted before its retention ends, under a hold, without the approvals its policy asks for, or outside the
@@ -77,11 +78,9 @@ function judgeHolds(snapshot: Snapshot, recording: RecordingRow): Fault[] {
   const instants = began === null ? purgedAt : [began, ...purgedAt]
   for (const hold of holds)
     if (instants.some((atMs) => stood(hold, atMs))) faults.push({ what: 'it lost bytes under a hold', hold, instants })
-  const isConfirmed = ({ recordingId, kind, accepted }: Told) =>
-    recordingId === recording.id && kind === 'hold' && accepted
-  for (const told of subject.told.filter(isConfirmed))
-    if (!holds.some(({ placed_by }) => placed_by === told.personId))
-      faults.push({ what: 'a hold was confirmed that stands nowhere', told, state: recording.state })
+  for (const [personId, answers] of confirmedTo(subject, recording.id, 'hold'))
+    if (answers.length > holds.filter(({ placed_by }) => placed_by === personId).length)
+      faults.push({ what: 'a hold was confirmed that stands nowhere', answers, holds, state: recording.state })
   return faults
 }
 

@@ -1,7 +1,8 @@
 import type { AuditRow, RecordingRow } from '../database.ts'
 import { groupBy } from '../snapshot.ts'
 import type { Snapshot } from '../snapshot.ts'
-import type { Finding, Told } from '../subject.ts'
+import type { Finding } from '../subject.ts'
+import { confirmedTo } from '../told.ts'
 
 /** 7: a claim is granted exactly once; an approval counts once, by someone other than the requester, for the plan shown. */
 export function judgeDecisions(snapshot: Snapshot): Finding[] {
@@ -28,10 +29,7 @@ function judgeClaims({ find, subject }: Snapshot, recording: RecordingRow): Find
     if (own.length !== 1 || twins.length !== 1)
       accuse('a claim was granted that gave it to nobody anew', { claim, moves })
   }
-  const told = subject.told.filter(
-    ({ recordingId, kind, accepted }) => recordingId === recording.id && kind === 'claim' && accepted,
-  )
-  for (const [personId, answers] of groupBy(withoutRepeats(told), (answer) => answer.personId)) {
+  for (const [personId, answers] of confirmedTo(subject, recording.id, 'claim')) {
     const own = granted.filter(({ detail }) => detail['personId'] === personId)
     if (answers.length > own.length) accuse('a claim was confirmed that was never granted', { answers, granted })
   }
@@ -45,18 +43,6 @@ const ownerChanges: ReadonlySet<string> = new Set(['command.claim', 'command.ass
 
 function requestOf(row: AuditRow): string {
   return JSON.stringify(row.detail['requestId'] ?? row.seq)
-}
-
-/** The same request delivered again gets the same yes; that is one answer. */
-function withoutRepeats(told: readonly Told[]): Told[] {
-  const seen = new Set<string>()
-  return told.filter(({ personId, detail }) => {
-    const request = detail?.['requestId']
-    const key = `${personId} ${typeof request === 'string' ? request : ''}`
-    if (seen.has(key)) return false
-    seen.add(key)
-    return true
-  })
 }
 
 function judgeApprovals({ rows, find, subject }: Snapshot): Finding[] {

@@ -92,14 +92,17 @@ function judgeAnswers({ subject, find }: Snapshot): Finding[] {
   })
 }
 
+/** What moves by itself must have arrived, or somebody must know why not. Mails are sent aside: they hold nothing up. */
 function judgeStandstill({ rows, find, workflows }: Snapshot): Finding[] {
-  return rows.recordings.flatMap(({ id, state, state_since, waiting_for }) => {
-    const isMoving = !restingStates.has(state) && state !== 'purged'
-    // That its life ended is said by itself.
-    const isAlive = workflows === null || workflows.lives.get(id)?.some(({ status }) => status === 'RUNNING') === true
-    if (!isMoving || !isAlive || find.openProblemsOf(id).length > 0) return []
-    return [finding(id, `it stands still in ${state}, and nobody is asked for help`, { state_since, waiting_for })]
-  })
+  const isParked = (id: string) => find.openProblemsOf(id).some(({ stage }) => !['claim', 'retain'].includes(stage))
+  // That its life ended is said by itself.
+  const isAlive = (id: string) =>
+    workflows === null || workflows.lives.get(id)?.some(({ status }) => status === 'RUNNING') === true
+  const isStanding = ({ id, state }: { id: string; state: string }) =>
+    !restingStates.has(state) && state !== 'purged' && isAlive(id) && !isParked(id)
+  return [...rows.recordings, ...rows.deposits.filter(({ state }) => state === 'complete')]
+    .filter(isStanding)
+    .map((row) => finding(row.id, `it stands still in ${row.state}, and nobody is asked for help`, { row }))
 }
 
 function judgeLives({ rows, workflows }: Snapshot): Finding[] {
@@ -116,6 +119,8 @@ function judgeLives({ rows, workflows }: Snapshot): Finding[] {
       findings.push(
         finding(deposit.id, 'its deposit is complete and nobody takes it in', { deposit, runs: runs(deposit.id) }),
       )
+  for (const [recordingId, tries] of workflows.stuck)
+    findings.push(finding(recordingId, 'its life fails at the same place again and again', { tries }))
   for (const run of workflows.ended) {
     const recordingId = run.workflowId.startsWith('rec/') ? run.workflowId.slice('rec/'.length) : null
     findings.push(finding(recordingId, `the workflow ${run.workflowId} ended as ${run.status.toLowerCase()}`, { run }))
