@@ -2,6 +2,7 @@ import { Client, types } from 'pg'
 
 /* Rows as Postgres has them. Whole numbers are numbers, instants are milliseconds. */
 
+/** An account, as far as promises depend on its policy. */
 export interface AccountRow {
   readonly id: string
   readonly policy: {
@@ -9,11 +10,13 @@ export interface AccountRow {
     readonly disposition: { readonly approvals: number }
   }
 }
+/** A person of an account. */
 export interface PersonRow {
   readonly id: string
   readonly account_id: string
   readonly email: string
 }
+/** A store as the product knows it. */
 export interface StoreRow {
   readonly id: string
   readonly account_id: string
@@ -22,6 +25,7 @@ export interface StoreRow {
   readonly role: string
   readonly url: string
 }
+/** A recorder and who answers for it. */
 export interface RecorderRow {
   readonly id: string
   readonly account_id: string
@@ -29,6 +33,7 @@ export interface RecorderRow {
   readonly manager_id: string | null
   readonly default_owner_id: string | null
 }
+/** Anything that was ever seen in an inbox. */
 export interface DepositRow {
   readonly id: string
   readonly account_id: string
@@ -42,6 +47,7 @@ export interface DepositRow {
   readonly recording_id: string | null
   readonly settled_at: number | null
 }
+/** A recording: its state, what it waits for, and the proof of its end. */
 export interface RecordingRow {
   readonly id: string
   readonly account_id: string
@@ -61,6 +67,7 @@ export interface RecordingRow {
   readonly clock_offset_ms: number
   readonly certificate: unknown
 }
+/** The plan that approvals are bound to. */
 export interface RetentionPlanJson {
   readonly policyVersion: number
   readonly ruleId: string
@@ -69,6 +76,7 @@ export interface RetentionPlanJson {
   readonly extendedToMs: number | null
   readonly actions: readonly { readonly kind: string; readonly atMs: number; readonly reason: string }[]
 }
+/** A file of a recording, and its key in every store. */
 export interface FileRow {
   readonly id: string
   readonly account_id: string
@@ -79,6 +87,7 @@ export interface FileRow {
   readonly size_bytes: number
   readonly sha256: string
 }
+/** One file in one store. */
 export interface CopyRow {
   readonly id: string
   readonly account_id: string
@@ -89,6 +98,7 @@ export interface CopyRow {
   readonly verified_at: number | null
   readonly purged_at: number | null
 }
+/** A legal hold. */
 export interface HoldRow {
   readonly id: string
   readonly account_id: string
@@ -98,6 +108,7 @@ export interface HoldRow {
   readonly released_by: string | null
   readonly released_at: number | null
 }
+/** A request to delete a recording, and what became of it. */
 export interface DispositionRow {
   readonly id: string
   readonly account_id: string
@@ -109,12 +120,14 @@ export interface DispositionRow {
   readonly undo_until: number | null
   readonly purge_started_at: number | null
 }
+/** One person's yes to one request. */
 export interface ApprovalRow {
   readonly disposition_id: string
   readonly person_id: string
   readonly account_id: string
   readonly plan_hash: string
 }
+/** Why something needs attention. */
 export interface ProblemRow {
   readonly id: string
   readonly account_id: string
@@ -127,12 +140,14 @@ export interface ProblemRow {
   readonly resolved_at: number | null
   readonly resolution: string | null
 }
+/** A mail that was handed over. */
 export interface NoticeRow {
   readonly account_id: string
   readonly recording_id: string
   readonly kind: string
   readonly recipient: string
 }
+/** One link of an account's audit trail. */
 export interface AuditRow {
   readonly account_id: string
   readonly seq: number
@@ -149,6 +164,7 @@ export interface AuditRow {
   readonly clock_at_text: string | null
   readonly detail_text: string
 }
+/** Where an account's audit trail ends. */
 export interface AuditHeadRow {
   readonly account_id: string
   readonly seq: number

@@ -33,10 +33,22 @@ const promises: readonly ((snapshot: Snapshot) => Finding[])[] = [
 const betweenLooksMs = 1000
 
 /**
- * Every promise of the product that this system broke, with the recording and the evidence. Knows nothing of how the
- * product works inside: it reads the rows, the stores, the inboxes and Temporal itself, and computes every hash anew. May be asked
- * while the system runs: rows are read before stores, and what is amiss counts only when a second look at all of it, a moment
- * later, finds the same. Each revision of an object is read once.
+ * Every promise of the product that this system broke, with the recording and the evidence. It shares no code with the
+ * product: it reads the rows, the stores, the inboxes and Temporal by doors of its own and computes every hash anew.
+ *
+ * May be asked while the system runs: rows are read before stores, and what is amiss counts only when a second look at all of
+ * it, a moment later, finds the same. Each revision of an object is read once. Only where `settled` is said do
+ * unfinished things count: what is overdue, stands still, was missed or belongs to nothing.
+ *
+ * One fault is one promise's: bytes that differ are 3; bytes that are gone are 5, and whether they might go is 6; copies never
+ * verified when the source went are 4; what a person was told falsely is 6 for holds and undos, 7 for claims and
+ * approvals, else 9.
+ *
+ * Whoever asks keeps to three things. A drop is written down when its last byte is, before it gets its final name, and an
+ * upload that was cut after its last byte is `whole`. No recorder takes a whole file away by itself, unless it drops
+ * another under the same name. The doors of the places and of the database show the truth: faults stand in front of
+ * other doors.
+ * @throws where the database, a place or Temporal does not answer: then nothing is known
  */
 export async function judge(subject: Subject): Promise<Violation[]> {
   const memory: HashMemory = new Map()

@@ -21,6 +21,38 @@ test.each([true, false])('a sane world breaks no promise (settled: %s)', async (
   expect(describeViolations(await judge({ ...sane.subject, settled }))).toBe('Every promise holds.')
 })
 
+test('two accounts may call their stores alike', async () => {
+  const world = await sane.copy()
+  try {
+    for (const [at, place] of world.subject.places.entries()) {
+      if (place.kind !== 'directory') continue
+      const name = place.name.replace('b ', 'a ')
+      await world.sql('update stores set url = $2, name = $3 where id = $1', [
+        world.ids[place.name as 'a inbox'],
+        `local:${place.path}`,
+        name,
+      ])
+      world.subject.places[at] = { ...place, name }
+    }
+    for (const [at, one] of world.subject.dropped.entries())
+      world.subject.dropped[at] = { ...one, inbox: one.inbox.replace('b ', 'a ') }
+    expect(describeViolations(await judge(world.subject))).toBe('Every promise holds.')
+    await rm(world.object('b backup', world.ids.other, 'original.mp4'))
+    expect(await judge(world.subject)).toMatchObject([{ promise: 5, recordingId: world.ids.other }])
+  } finally {
+    await world.remove()
+  }
+})
+
+test('an oracle that cannot see everything says so instead of finding nothing', async () => {
+  const databaseUrl = new URL(sane.subject.databaseUrl)
+  const owner = new URL(inject('ownerUrl'))
+  databaseUrl.username = owner.username
+  databaseUrl.password = owner.password
+  await expect(judge({ ...sane.subject, databaseUrl: databaseUrl.href })).rejects.toThrow('row-level security')
+  await expect(judge({ ...sane.subject, places: [] })).rejects.toThrow('was not told')
+})
+
 /** One way to break one promise by hand, in a copy of the sane world. */
 interface Offence {
   readonly promise: PromiseNumber

@@ -43,27 +43,26 @@ export interface Index {
   readonly dispositionsOf: Grouped<DispositionRow>
   readonly openProblemsOf: Grouped<ProblemRow>
   readonly auditOf: Grouped<AuditRow>
-  /** The place a store's row names. @throws where nobody told the oracle of it */
+  /** The place a store's row names. @throws where the subject does not have exactly one */
   placeOf(storeId: string): PlaceLook
 }
 
 type Grouped<T> = (key: string) => readonly T[]
 const defaultGraceMs = 120_000
 
-/** Rows first, places after: what a row promises must already be there, what it does not name yet may be on its way. */
+/**
+ * Rows first, places after: what a row promises must already be there, what it does not name yet may be on its way. What
+ * people were told is taken before the rows, what recorders dropped after them: both lists may grow meanwhile.
+ */
 export async function takeSnapshot(subject: Subject, memory: HashMemory): Promise<Snapshot> {
+  const told = [...subject.told]
   const rows = await readRows(subject.databaseUrl)
   const places: PlaceLook[] = []
   for (const place of subject.places) places.push(await lookAtPlace(place, memory))
   const workflows = await readWorkflows(subject)
-  return {
-    subject,
-    graceMs: subject.graceMs ?? defaultGraceMs,
-    rows,
-    places,
-    workflows,
-    find: indexRows(rows, places),
-  }
+  const find = indexRows(rows, places)
+  const graceMs = subject.graceMs ?? defaultGraceMs
+  return { subject: { ...subject, told, dropped: [...subject.dropped] }, graceMs, rows, places, workflows, find }
 }
 
 function indexRows(rows: Rows, places: readonly PlaceLook[]): Index {
@@ -84,15 +83,21 @@ function indexRows(rows: Rows, places: readonly PlaceLook[]): Index {
       (row) => row.recording_id,
     ),
     auditOf: grouped(rows.audit, (row) => row.recording_id ?? ''),
-    placeOf(storeId) {
-      const row = store.get(storeId)
-      const found = places.find(
-        ({ place }) => place.name === row?.name && (place.role === 'inbox') === (row.role === 'inbox'),
-      )
-      if (found === undefined) throw new Error(`The oracle was not told of store ${row?.name ?? storeId}.`)
-      return found
-    },
+    placeOf: (storeId) => findPlace(store.get(storeId), places),
   }
+}
+
+/** By name; where two accounts call their stores alike, by the address as well. */
+function findPlace(row: StoreRow | undefined, places: readonly PlaceLook[]): PlaceLook {
+  const named = places.filter(
+    ({ place }) => place.name === row?.name && (place.role === 'inbox') === (row.role === 'inbox'),
+  )
+  const addressed = ({ place }: PlaceLook) =>
+    row?.url.includes(place.kind === 'directory' ? place.path : `${place.bucket}/${place.prefix}`) === true
+  const [found, other] = named.length > 1 ? named.filter(addressed) : named
+  if (found === undefined || other !== undefined)
+    throw new Error(`The oracle was not told of exactly one place for store ${row?.name} (${row?.url}).`)
+  return found
 }
 
 function by<T>(rows: readonly T[], keyOf: (row: T) => string): ReadonlyMap<string, T> {
