@@ -2,7 +2,7 @@ import { Client, Connection, ScheduleAlreadyRunning, ScheduleOverlapPolicy } fro
 import type { ScheduleOptions } from '@temporalio/client'
 import { ReelkeepError } from './domain/errors.ts'
 import { msPer } from './domain/units.ts'
-import type { InboxScanInput } from './workflows/messages.ts'
+import type { FixityPassInput, InboxScanInput } from './workflows/messages.ts'
 import { taskQueues } from './workflows/names.ts'
 
 /** An inbox that is to be looked at. */
@@ -21,8 +21,8 @@ export function scanScheduleId(inboxId: string): string {
 }
 
 /**
- * Makes sure that every inbox is looked at every minute, beginning now, and that the reconciliation (rows without a
- * workflow, overdue plans) runs every minute. Called at every worker start and when an inbox is created; a schedule that
+ * Makes sure that every inbox is looked at every minute, beginning now, that the reconciliation (rows without a
+ * workflow, overdue plans) runs every minute, and that copies are checked and stores swept every day. Called at every worker start and when an inbox is created; a schedule that
  * exists is brought up to date, so that a release can change it. Schedules of inboxes not named here are left alone.
  * @throws pipeline_unavailable
  */
@@ -34,6 +34,9 @@ export async function ensureSchedules(
   try {
     const client = new Client({ connection, namespace: temporal.namespace })
     await ensureSchedule(client, schedule('reconcile', 'reconcileWorkflow', []))
+    const pass: FixityPassInput = { accountId: null, everything: false }
+    await ensureSchedule(client, daily(schedule('fixity', 'fixityPassWorkflow', [pass])))
+    await ensureSchedule(client, daily(schedule('housekeeping', 'housekeepingWorkflow', [])))
     for (const { accountId, inboxId } of inboxes) {
       const input: InboxScanInput = { accountId, inboxId, lookForMs }
       await ensureSchedule(client, schedule(scanScheduleId(inboxId), 'inboxScanWorkflow', [input]))
@@ -62,6 +65,15 @@ function schedule(scheduleId: string, workflowType: string, args: unknown[]): Sc
       overlap: ScheduleOverlapPolicy.BUFFER_ONE,
       catchupWindow: msPer.hour,
     },
+  }
+}
+
+/** Once a day; a run that takes longer is not followed by another at its heels. */
+function daily(options: ScheduleOptions): ScheduleOptions {
+  return {
+    ...options,
+    spec: { intervals: [{ every: msPer.day }] },
+    policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: msPer.day },
   }
 }
 

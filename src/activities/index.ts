@@ -3,6 +3,8 @@ import { createClaimActivities } from './claim.ts'
 import { createDeleteActivities } from './delete.ts'
 import type { ActivityDeps } from './deps.ts'
 import { createEncodeActivities } from './encode.ts'
+import { createFixityActivities } from './fixity.ts'
+import { createHousekeepingActivities } from './housekeeping.ts'
 import { createIngestActivities } from './ingest.ts'
 import { createQuarantineActivities } from './quarantine.ts'
 import { createReconcileActivities } from './reconcile.ts'
@@ -23,8 +25,13 @@ export function createActivities(deps: ActivityDeps) {
     ...createRetainActivities(deps),
     ...createDeleteActivities(deps),
     ...createReconcileActivities(deps),
+    ...createFixityActivities(deps),
+    ...createHousekeepingActivities(deps),
   }
 }
 
 /** What workflows call, by type only. */
 export type Activities = ReturnType<typeof createActivities>
+
+export type { FixityFound } from './fixity.ts'
+export type { SweepResult } from './housekeeping.ts'

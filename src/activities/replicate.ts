@@ -2,13 +2,14 @@ import { writeAudit } from '../db/audit.ts'
 import { areCopiesVerified } from '../db/facts.ts'
 import { listUnverified, recordCheck, recordCopy } from '../db/files.ts'
 import type { FileToCopy } from '../db/files.ts'
-import { hasCode, ReelkeepError } from '../domain/errors.ts'
+import { ReelkeepError } from '../domain/errors.ts'
 import { failpoint } from '../failpoints/failpoint.ts'
-import { copyBetween, readBack } from '../storage/copy.ts'
+import { readBack } from '../storage/copy.ts'
 import type { Store } from '../storage/store.ts'
 import { withHeartbeat } from './beat.ts'
 import type { Beat } from './beat.ts'
-import type { ActivityDeps, PlacedStore } from './deps.ts'
+import { copyFile } from './copy-file.ts'
+import type { ActivityDeps } from './deps.ts'
 import type { RecordingRef } from './records.ts'
 
 /** Making copies at other sites, and reading every copy back before it counts. */
@@ -31,7 +32,7 @@ export function createReplicateActivities({ db, stores }: Pick<ActivityDeps, 'db
         const files = await unverified(ref, storeId)
         for (const file of files) {
           await failpoint('replicate.before-copy')
-          await copyOne(primary, target, file, beat)
+          await copyFile(primary, target, file, beat)
           await failpoint('replicate.after-copy')
           await db.asAccount(ref.accountId, (tx) => recordCopy(tx, ref.recordingId, file.id, storeId))
           await failpoint('replicate.after-copy-row')
@@ -107,28 +108,4 @@ async function verifyOne(
       'copy_mismatch',
       `${file.key} in store ${name} reads back as other bytes than were written. The store is not to be trusted with it: check its disk, then retry.`,
     )
-}
-
-/** A key that holds other bytes in a backup is a copy that failed its check before: it is removed and made again from good bytes. */
-async function copyOne(
-  primary: PlacedStore,
-  target: PlacedStore,
-  file: FileToCopy,
-  { signal, beat }: Beat,
-): Promise<void> {
-  const send = () =>
-    copyBetween(primary.store, target.store, file.key, file.key, {
-      sizeBytes: file.sizeBytes,
-      sha256: file.sha256,
-      contentType: file.contentType,
-      signal,
-      onProgress: (bytes) => beat({ file: file.name, bytes }),
-    })
-  try {
-    await send()
-  } catch (error) {
-    if (!hasCode(error, 'object_exists') || target.id === primary.id) throw error
-    await target.store.delete(file.key)
-    await send()
-  }
 }

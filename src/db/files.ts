@@ -72,7 +72,10 @@ export async function recordCopy(tx: AccountTx, recordingId: string, fileId: str
       state: 'stored',
     })
     .onConflict((conflict) =>
-      conflict.columns(['file_id', 'store_id']).doUpdateSet({ state: 'stored' }).where('copies.state', '=', 'failed'),
+      conflict
+        .columns(['file_id', 'store_id'])
+        .doUpdateSet({ state: 'stored', mend_from: null })
+        .where('copies.state', '=', 'failed'),
     )
     .execute()
 }
@@ -114,7 +117,7 @@ export async function listUnverified(tx: AccountTx, recordingId: string, storeId
 export async function recordCheck(tx: AccountTx, fileId: string, storeId: string, matched: boolean): Promise<void> {
   await tx
     .updateTable('copies')
-    .set(matched ? { state: 'verified', verified_at: sql<Date>`now()` } : { state: 'failed' })
+    .set(matched ? { state: 'verified', verified_at: sql<Date>`now()`, mend_from: null } : { state: 'failed' })
     .where('file_id', '=', fileId)
     .where('store_id', '=', storeId)
     .where('state', '!=', 'purged')

@@ -111,6 +111,8 @@ export interface Schema {
     clock_offset_ms: ColumnType<string, number | undefined, number>
     clock_limit_ms: ColumnType<string, number | undefined, number>
     certificate: JsonOrNull<unknown>
+    fixity_at: InstantOrNull
+    fixity_due_at: Instant
     version: ColumnType<string, never, never>
     created_at: Instant
   }
@@ -139,6 +141,11 @@ export interface Schema {
     stored_at: Instant
     verified_at: InstantOrNull
     purged_at: InstantOrNull
+    checked_at: InstantOrNull
+    check_result: 'ok' | 'failed' | 'could_not_run' | null
+    check_since: InstantOrNull
+    check_note: string | null
+    mend_from: string | null
   }
   holds: {
     id: Generated<string>

@@ -88,6 +88,7 @@ export const errorKinds = {
   object_corrupt: 'corrupt',
   object_cold: 'conflict',
   copy_mismatch: 'corrupt',
+  copies_disagree: 'corrupt',
   delete_ineffective: 'unavailable',
   // the machine
   scratch_full: 'unavailable',

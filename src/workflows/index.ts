@@ -1,3 +1,5 @@
 export { recordingWorkflow } from './recording.ts'
 export { inboxScanWorkflow } from './inbox-scan.ts'
 export { reconcileWorkflow } from './reconcile.ts'
+export { fixityPassWorkflow, fixityWorkflow } from './fixity.ts'
+export { housekeepingWorkflow } from './housekeeping.ts'

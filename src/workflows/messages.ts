@@ -30,6 +30,32 @@ export interface InboxScanInput {
   readonly lookForMs: number
 }
 
+/** Which recording's copies are checked. */
+export interface FixityInput {
+  readonly accountId: string
+  readonly recordingId: string
+}
+
+/** What a pass over many recordings has seen so far; numbers but the first are copies and files. */
+export interface FixityPassTotals {
+  readonly recordings: number
+  readonly failed: number
+  readonly couldNotRun: number
+  readonly asked: number
+}
+
+/** What starts a pass of checks. */
+export interface FixityPassInput {
+  /** Only this account; null = all. */
+  readonly accountId: string | null
+  /** Everything that is kept, not only what is due. */
+  readonly everything: boolean
+  /** What goes on when the pass continues in a new run. */
+  readonly beganAtMs?: number
+  readonly cursor?: { readonly accountId: string; readonly after: { readonly due: string; readonly id: string } | null }
+  readonly totals?: FixityPassTotals
+}
+
 /** The answer to a command that was carried out. */
 export interface CommandResult {
   readonly facts: RecordingFacts | null

@@ -5,3 +5,13 @@ export const taskQueues = { life: 'reelkeep', encode: 'reelkeep-encode' } as con
 export function recordingWorkflowId(recordingId: string): string {
   return `rec/${recordingId}`
 }
+
+/** The id of a check of one recording's copies: derived, so that two never run at once. */
+export function fixityWorkflowId(recordingId: string): string {
+  return `fixity/${recordingId}`
+}
+
+/** The id of a pass over one account that a person began. */
+export function fixityPassId(accountId: string): string {
+  return `fixity-pass/${accountId}`
+}
