@@ -9,6 +9,8 @@ alter table copies
   add column mend_from uuid references stores,
   add constraint checked_whole check ((check_result is null) = (checked_at is null) and (check_result is null) = (check_since is null)),
   add constraint only_bad_copies_are_mended check (mend_from is null or (state in ('failed', 'purged') and mend_from <> store_id));
+-- few in a healthy system: what lists and the standing ask for
+create index copies_not_ok on copies (account_id, check_result) where check_result in ('failed', 'could_not_run') and state <> 'purged';
 create index copies_to_mend on copies (recording_id) where mend_from is not null;
 
 -- The first check is the reading back when the copies are made; the next one is due 90 days later.

@@ -1,5 +1,6 @@
 import { listAccountIds } from '../db/accounts.ts'
 import { databaseNowMs } from '../db/facts.ts'
+import { listDue } from '../db/fixity-standing.ts'
 import * as fixity from '../db/fixity.ts'
 import type { CheckPlan, CopyFinding, OwedMend } from '../db/fixity.ts'
 import { hasCode, ReelkeepError } from '../domain/errors.ts'
@@ -64,10 +65,17 @@ export function createFixityActivities(deps: FixityDeps) {
 
     /**
      * Reads every copy of a recording again, in all stores side by side, compares it with the database and the manifests, and
-     * writes down what was found: results, what is to be mended from where, and a problem where a person has to decide.
-     * @throws wrong_state where another check of it was faster; its findings stand
+     * writes down what was found: results, what is to be mended from where, and a problem where a person has to decide. Where
+     * another worker wrote findings meanwhile, it reads again: old readings never replace newer ones.
      */
-    checkFixity: (ref: Ref): Promise<FixityFound> => withHeartbeat((beat) => check(deps, ref, beat)),
+    async checkFixity(ref: Ref): Promise<FixityFound> {
+      return withHeartbeat(async (beat) => {
+        for (;;) {
+          const found = await check(deps, ref, beat)
+          if (found !== 'overtaken') return found
+        }
+      })
+    },
 
     /**
      * Makes every copy again that the last check owes, from the good one it found. Each counts only after the next check has read
@@ -103,7 +111,7 @@ export function createFixityActivities(deps: FixityDeps) {
   }
 }
 
-async function check({ db, stores }: FixityDeps, ref: Ref, beat: Beat): Promise<FixityFound> {
+async function check({ db, stores }: FixityDeps, ref: Ref, beat: Beat): Promise<FixityFound | 'overtaken'> {
   const plan = await db.asAccount(ref.accountId, (tx) => fixity.planCheck(tx, ref.recordingId))
   if (plan === null) return nothingFound
   const witnesses = await readEverything(stores, ref, plan, beat)
@@ -111,8 +119,7 @@ async function check({ db, stores }: FixityDeps, ref: Ref, beat: Beat): Promise<
   return db.asAccount(ref.accountId, async (tx) => {
     const now = await fixity.lockForFixity(tx, ref.recordingId)
     if (!now.open) return nothingFound
-    if (now.mark !== plan.mark)
-      throw new ReelkeepError('wrong_state', `Recording ${ref.recordingId} was checked by another worker meanwhile.`)
+    if (now.mark !== plan.mark) return 'overtaken'
     await fixity.recordFindings(tx, ref.recordingId, findings)
     const count = (result: CopyFinding['result']) => findings.filter((finding) => finding.result === result).length
     const found: FixityFound = {
@@ -233,7 +240,7 @@ async function listPage({ db }: FixityDeps, question: PassQuestion): Promise<Pas
       if (from === null || from.accountId !== accountId) await fixity.closeGone(tx)
       const after = from?.accountId === accountId ? from.after : null
       const limit = question.limit - recordings.length
-      return fixity.listDue(tx, { everything: question.everything, beganAtMs, after, limit })
+      return listDue(tx, { everything: question.everything, beganAtMs, after, limit })
     })
     recordings.push(...rows.map(({ id }) => ({ accountId, recordingId: id })))
     const last = rows.at(-1)

@@ -14,6 +14,7 @@ import { createRoutes } from './requests.ts'
 import { accountRoutes } from './routes/account.ts'
 import { commandRoutes } from './routes/commands.ts'
 import { depositRoutes } from './routes/deposits.ts'
+import { fixityRoutes } from './routes/fixity.ts'
 import { mediaRoutes } from './routes/media.ts'
 import { recorderRoutes } from './routes/recorders.ts'
 import { recordingRoutes } from './routes/recordings.ts'
@@ -51,7 +52,15 @@ const apiText = [
 function createApi(deps: ApiDeps): OpenAPIHono<AppEnv> {
   const api = createRoutes()
   api.use('*', authenticate(deps), readStrictJson, onlyOnce(deps))
-  for (const routes of [recordingRoutes, commandRoutes, mediaRoutes, depositRoutes, recorderRoutes, accountRoutes])
+  for (const routes of [
+    recordingRoutes,
+    commandRoutes,
+    mediaRoutes,
+    depositRoutes,
+    recorderRoutes,
+    accountRoutes,
+    fixityRoutes,
+  ])
     api.route('/', routes(deps))
   return api
 }

@@ -1,5 +1,6 @@
 import { hasAudit } from '../db/audit.ts'
 import { findFacts, recordingNowMs } from '../db/facts.ts'
+import { isFixityAsked } from '../db/fixity-standing.ts'
 import { requirePeople } from '../db/people.ts'
 import { decideCommand } from '../domain/commands.ts'
 import type { CommandRequest } from '../domain/commands.ts'
@@ -38,7 +39,10 @@ async function refuseEarly(deps: Pick<ApiDeps, 'db'>, recordingId: string, reque
     if (facts !== null) {
       // A foreign key would accept another account's person.
       if (command.kind === 'assign') await requirePeople(tx, [command.ownerId])
-      return decideCommand(facts, command, actor, await recordingNowMs(tx, recordingId))
+      const decided = decideCommand(facts, command, actor, await recordingNowMs(tx, recordingId))
+      // Copies that disagree are no stage of the life: another check is what answers them.
+      const isCheck = command.kind === 'resolve' && command.option === 'retry' && decided.ok
+      return isCheck && (await isFixityAsked(tx, recordingId)) ? 'check' : decided
     }
     // A deposit in quarantine has no recording yet, but its problem is resolved the same way and under the same id.
     const deposit = await tx.selectFrom('deposits').select('id').where('id', '=', recordingId).executeTakeFirst()
@@ -46,6 +50,7 @@ async function refuseEarly(deps: Pick<ApiDeps, 'db'>, recordingId: string, reque
     requireRole(actor, 'operator', 'manager')
     return { ok: true } as const
   })
+  if (verdict === 'check') return deps.pipeline.checkCopies(actor.accountId, recordingId)
   if (!verdict.ok && !(await wasCarriedOut(deps, recordingId, request)))
     throw new ReelkeepError(verdict.code, verdict.message)
 }

@@ -13,8 +13,14 @@ import { ApplicationFailure, TimeoutFailure } from '@temporalio/common'
 import { msToTs } from '@temporalio/common/lib/time.js'
 import { isErrorCode, ReelkeepError } from '../domain/errors.ts'
 import type { CommandRequest } from '../domain/commands.ts'
-import { recordingWorkflowId, taskQueues } from '../workflows/names.ts'
-import type { CommandResult, InboxScanInput, RecordingInput } from '../workflows/messages.ts'
+import { fixityPassId, fixityWorkflowId, recordingWorkflowId, taskQueues } from '../workflows/names.ts'
+import type {
+  CommandResult,
+  FixityInput,
+  FixityPassInput,
+  InboxScanInput,
+  RecordingInput,
+} from '../workflows/messages.ts'
 import { createTurns } from './turns.ts'
 
 /** The API's only door to Temporal. */
@@ -29,6 +35,10 @@ export interface Pipeline {
   startRecording(input: RecordingInput): Promise<void>
   /** One look at an inbox, now. */
   lookAtInbox(accountId: string, inboxId: string): Promise<void>
+  /** Begins a check of one recording's copies, or finds the one that runs. */
+  checkCopies(accountId: string, recordingId: string): Promise<void>
+  /** Begins a check of everything the account keeps. One that a person began before ends: the new one reads all of it again. */
+  checkAllCopies(accountId: string): Promise<void>
   /**
    * Lets time pass for one recording, timer by timer; returns when its clock has arrived. Only for systems that were
    * created with fast-forward (the caller has checked).
@@ -97,14 +107,15 @@ export function openPipeline(options: { address: string; namespace: string }): P
     },
     async lookAtInbox(accountId, inboxId) {
       const input: InboxScanInput = { accountId, inboxId, lookForMs: 0 }
-      await within(() =>
-        client.workflow.start('inboxScanWorkflow', {
-          workflowId: `look/${inboxId}`,
-          taskQueue: taskQueues.life,
-          args: [input],
-          workflowIdConflictPolicy: 'USE_EXISTING',
-        }),
-      )
+      await within(() => start(client, 'inboxScanWorkflow', `look/${inboxId}`, input))
+    },
+    async checkCopies(accountId, recordingId) {
+      const input: FixityInput = { accountId, recordingId }
+      await within(() => start(client, 'fixityWorkflow', fixityWorkflowId(recordingId), input))
+    },
+    async checkAllCopies(accountId) {
+      const input: FixityPassInput = { accountId, everything: true }
+      await within(() => start(client, 'fixityPassWorkflow', fixityPassId(accountId), input, 'TERMINATE_EXISTING'))
     },
     fastForward: (recordingId, durationMs, requestId) =>
       within(() => beginFastForward(client, recordingId, durationMs, requestId)).then(() =>
@@ -139,6 +150,22 @@ function isBusy(status: { readonly details?: string | undefined } | null): boole
 function serviceErrorIn(error: unknown): { readonly details?: string } | null {
   if (isGrpcServiceError(error)) return error
   return error instanceof Error && isGrpcServiceError(error.cause) ? error.cause : null
+}
+
+/** Starts a workflow that anybody may ask for; while it runs, asking again finds it (or begins it anew). */
+async function start(
+  client: Client,
+  type: string,
+  workflowId: string,
+  input: unknown,
+  workflowIdConflictPolicy: 'USE_EXISTING' | 'TERMINATE_EXISTING' = 'USE_EXISTING',
+): Promise<void> {
+  await client.workflow.start(type, {
+    workflowId,
+    taskQueue: taskQueues.life,
+    args: [input],
+    workflowIdConflictPolicy,
+  })
 }
 
 async function beginFastForward(client: Client, recordingId: string, durationMs: number, id: string): Promise<void> {

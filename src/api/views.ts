@@ -88,6 +88,11 @@ const copySchema = z.object({
   state: z.enum(['stored', 'verified', 'failed', 'purged']),
   verifiedAtMs: maybeInstant,
   purgedAtMs: maybeInstant,
+  checkedAtMs: maybeInstant.openapi({ description: 'When it was last read again, or that was tried' }),
+  checkResult: z.enum(['ok', 'failed', 'could_not_run']).nullable(),
+  checkSinceMs: maybeInstant.openapi({ description: 'Since when the result is this one' }),
+  mending: z.boolean(),
+  checkNote: z.string().nullable().openapi({ description: 'What was seen, where it is not ok' }),
 })
 
 const planSchema = z.object({
@@ -201,13 +206,7 @@ export const storeSchema = z
 
 /** A person. */
 export const personSchema = z
-  .object({
-    id: idSchema,
-    name: z.string(),
-    email: z.string(),
-    roles: list(z.enum(roles)),
-    createdAtMs: instant,
-  })
+  .object({ id: idSchema, name: z.string(), email: z.string(), roles: list(z.enum(roles)), createdAtMs: instant })
   .openapi('Person')
 
 /** An API key, without the key. */

@@ -1,4 +1,5 @@
 import type { z } from '@hono/zod-openapi'
+import type { standingSchema } from '../api/routes/fixity.ts'
 import type {
   depositSchema,
   recorderSchema,
@@ -13,6 +14,8 @@ export type RecordingAnswer = z.infer<typeof recordingDetailSchema>
 export type SummaryAnswer = z.infer<typeof recordingSummarySchema>
 /** Anything that was seen in an inbox. */
 export type DepositAnswer = z.infer<typeof depositSchema>
+/** How the copies of everything that is kept stand. */
+export type FixityAnswer = z.infer<typeof standingSchema>
 /** A recorder. */
 export type RecorderAnswer = z.infer<typeof recorderSchema>
 /** A place that keeps files. */

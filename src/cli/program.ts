@@ -4,6 +4,7 @@ import { addAccount } from './account.ts'
 import { addAudit } from './audit.ts'
 import { addDecisions } from './decisions.ts'
 import { addDrop } from './drop.ts'
+import { addFixity } from './fixity.ts'
 import { addReading } from './reading.ts'
 import { addRecorder } from './recorder.ts'
 import { addStackCommands } from './stack-commands.ts'
@@ -25,6 +26,7 @@ export function createProgram(context: CliContext): Command {
   addReading(program, context)
   addDrop(program, context)
   addDecisions(program, context)
+  addFixity(program, context)
   addRecorder(program, context)
   addVerify(program, context)
   addAudit(program, context)

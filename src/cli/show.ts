@@ -84,9 +84,10 @@ function copies(recording: RecordingAnswer): string {
     describeBytes(Number(copy.sizeBytes)),
     copy.state,
     instant(copy.purgedAtMs ?? copy.verifiedAtMs),
+    copy.checkResult === null ? '-' : `${copy.checkResult.replaceAll('_', ' ')} ${instant(copy.checkedAtMs)}`,
     copy.sha256.slice(0, 12),
   ])
-  return `Copies:\n${table(['  FILE', 'STORE', 'SITE', 'SIZE', 'STATE', 'AT', 'SHA-256'], rows)}`
+  return `Copies:\n${table(['  FILE', 'STORE', 'SITE', 'SIZE', 'STATE', 'AT', 'CHECKED', 'SHA-256'], rows)}`
 }
 
 function timeline(recording: RecordingAnswer): string {

@@ -257,43 +257,11 @@ export async function recordMend(tx: AccountTx, recordingId: string, copyId: str
   return true
 }
 
-/** Which recordings a pass asks for next. */
-export interface DueQuestion {
-  /** Everything, not only what is due. */
-  readonly everything: boolean
-  /** The database's clock when the pass began: what was checked since is not checked again. */
-  readonly beganAtMs: number
-  /** The last one of the page before. */
-  readonly after: { readonly due: string; readonly id: string } | null
-  readonly limit: number
-}
-
-/** One page of recordings to check, the longest due first. */
-export async function listDue(
-  tx: AccountTx,
-  { everything, beganAtMs, after, limit }: DueQuestion,
-): Promise<{ readonly id: string; readonly due: string }[]> {
-  const began = new Date(beganAtMs)
-  let query = tx
-    .selectFrom('recordings as r')
-    .select(['r.id', sql<string>`r.fixity_due_at::text`.as('due')])
-    .where('r.state', 'in', [...fixityStates])
-    .where((at) => at.or([at('r.fixity_at', 'is', null), at('r.fixity_at', '<', began)]))
-    .where(sql<boolean>`exists (select 1 from files f where f.recording_id = r.id and f.kind = 'manifest')`)
-    .orderBy('r.fixity_due_at')
-    .orderBy('r.id')
-    .limit(limit)
-  if (!everything) query = query.where('r.fixity_due_at', '<=', began)
-  if (after !== null)
-    query = query.where(sql<boolean>`(r.fixity_due_at, r.id) > (${after.due}::timestamptz, ${after.id}::uuid)`)
-  return query.execute()
-}
-
-/** A check that could not be brought to its end is tried again by the next pass. */
+/** A check that could not be brought to its end is tried again by the next pass, and not by the one that runs. */
 export async function postponeCheck(tx: AccountTx, recordingId: string): Promise<void> {
   await tx
     .updateTable('recordings')
-    .set({ fixity_due_at: sql<Date>`now() + ${fixityAgainMs} * interval '1 millisecond'` })
+    .set({ fixity_at: sql<Date>`now()`, fixity_due_at: sql<Date>`now() + ${fixityAgainMs} * interval '1 millisecond'` })
     .where('id', '=', recordingId)
     .execute()
 }

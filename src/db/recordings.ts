@@ -187,6 +187,7 @@ export async function listCopies(tx: AccountTx, recordingId: string): Promise<Co
     .innerJoin('stores as s', 's.id', 'c.store_id')
     .select(['f.id as file_id', 'f.name as file_name', 'f.kind', 'f.key', 'f.size_bytes', 'f.sha256'])
     .select(['s.name as store_name', 's.site', 's.role', 'c.state', 'c.verified_at', 'c.purged_at'])
+    .select(['c.checked_at', 'c.check_result', 'c.check_since', 'c.check_note', 'c.mend_from'])
     .where('c.recording_id', '=', recordingId)
     .orderBy('s.role', 'desc')
     .orderBy('s.name')
@@ -205,6 +206,11 @@ export async function listCopies(tx: AccountTx, recordingId: string): Promise<Co
     state: row.state,
     verifiedAtMs: msOf(row.verified_at),
     purgedAtMs: msOf(row.purged_at),
+    checkedAtMs: msOf(row.checked_at),
+    checkResult: row.check_result,
+    checkSinceMs: msOf(row.check_since),
+    checkNote: row.check_note,
+    mending: row.mend_from !== null,
   }))
 }
 

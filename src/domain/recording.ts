@@ -147,6 +147,13 @@ export interface CopyView {
   readonly state: 'stored' | 'verified' | 'failed' | 'purged'
   readonly verifiedAtMs: number | null
   readonly purgedAtMs: number | null
+  /** The last fixity check: when, what it showed, since when that is so, and what was seen where it is not `ok`. */
+  readonly checkedAtMs: number | null
+  readonly checkResult: 'ok' | 'failed' | 'could_not_run' | null
+  readonly checkSinceMs: number | null
+  readonly checkNote: string | null
+  /** A good copy is known, and this one is being made again from it. */
+  readonly mending: boolean
 }
 
 /** One line of a recording's timeline: an audit row. */

@@ -94,7 +94,7 @@ export const stageLabels: Readonly<Record<Stage, string>> = {
   claim: 'Finding an owner',
   encode: 'Encoding',
   archive: 'Archiving',
-  replicate: 'Copying to the backup site',
+  replicate: 'Keeping the copies',
   retain: 'Planning retention',
   delete: 'Deleting',
 }
@@ -143,6 +143,11 @@ export function describeLength(durationMs: number): string {
 }
 
 const knownActions: ReadonlyMap<string, string> = new Map([
+  ['copy.failed', 'Bad copies found'],
+  ['copy.mended', 'Copies made again from good ones'],
+  ['copy.recovered', 'Copies found good again'],
+  ['fixity.asked', 'Copies disagree: a person decides'],
+  ['fixity.requested', 'Check of the copies asked for'],
   ...Object.entries(recordingLabels).map(([state, label]) => [`recording.${state}`, label.text] as const),
   ...Object.entries(commandLabels).map(([kind, text]) => [`command.${kind}`, text] as const),
 ])

@@ -26,6 +26,7 @@ export interface FakePipeline extends Pipeline {
   readonly commands: { recordingId: string; request: CommandRequest }[]
   readonly looks: string[]
   readonly forwards: string[]
+  readonly checks: string[]
   away: boolean
   slowMs: number
   failure: Error | null
@@ -41,6 +42,7 @@ function fakePipeline(): FakePipeline {
     commands: [],
     looks: [],
     forwards: [],
+    checks: [],
     away: false,
     slowMs: 0,
     failure: null,
@@ -53,6 +55,14 @@ function fakePipeline(): FakePipeline {
     async lookAtInbox(_accountId, inboxId) {
       await answer()
       fake.looks.push(inboxId)
+    },
+    async checkCopies(_accountId, recordingId) {
+      await answer()
+      fake.checks.push(recordingId)
+    },
+    async checkAllCopies(accountId) {
+      await answer()
+      fake.checks.push(accountId)
     },
     async fastForward(recordingId) {
       await answer()

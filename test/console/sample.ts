@@ -21,6 +21,7 @@ import type { FreshDatabase } from '../setup/database.ts'
 /** What the fake pipeline was asked for, oldest first. */
 export interface Asked {
   readonly commands: { recordingId: string; request: CommandRequest }[]
+  readonly checks: string[]
   readonly jumps: { recordingId: string; durationMs: number }[]
 }
 
@@ -59,7 +60,7 @@ const noStores: StoreBook = { openCopy: async () => null, close: async () => und
 export async function openSample(stores: StoreBook = noStores): Promise<Sample> {
   const fresh = await freshDatabase()
   const db = openDatabase(fresh.appUrl)
-  const asked: Asked = { commands: [], jumps: [] }
+  const asked: Asked = { commands: [], checks: [], jumps: [] }
   const deps: ApiDeps = {
     db,
     pipeline: fakePipeline(asked),
@@ -95,6 +96,8 @@ function fakePipeline(asked: Asked): Pipeline {
     },
     startRecording: async () => undefined,
     lookAtInbox: async () => undefined,
+    checkCopies: async (_accountId, recordingId) => void asked.checks.push(recordingId),
+    checkAllCopies: async (accountId) => void asked.checks.push(accountId),
     async fastForward(recordingId, durationMs) {
       asked.jumps.push({ recordingId, durationMs })
     },

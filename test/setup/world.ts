@@ -199,6 +199,15 @@ export async function startWorld(
   return world
 }
 
+function passThrough<T extends { DATABASE_URL: string }>(
+  settings: T,
+  ports: { postgres: number; temporal: number },
+): T {
+  const database = new URL(settings.DATABASE_URL)
+  database.host = `127.0.0.1:${ports.postgres}`
+  return { ...settings, DATABASE_URL: database.href, TEMPORAL_ADDRESS: `127.0.0.1:${ports.temporal}` }
+}
+
 const noWorkers: RunningWorkers = { done: Promise.resolve(), stop: async () => undefined }
 
 /** Writes a life's history down, for replays by later versions. Paths of this machine are left out. */

@@ -48,6 +48,7 @@ function StoreCopies({ copies }: { copies: readonly CopyView[] }) {
       ? []
       : [{ tone: copyLabels[state].tone, text: `${count} ${copyLabels[state].text.toLowerCase()}` }]
   })
+  const unasked = copies.filter((copy) => copy.checkResult === 'could_not_run' && copy.state !== 'purged').length
   return (
     <div class="store">
       <h3>
@@ -60,6 +61,7 @@ function StoreCopies({ copies }: { copies: readonly CopyView[] }) {
         {counts.map((label) => (
           <Badge label={label} />
         ))}
+        {unasked === 0 ? null : <Badge label={{ tone: 'wait', text: `${unasked} could not be checked` }} />}
       </p>
       <details>
         <summary>
@@ -71,6 +73,7 @@ function StoreCopies({ copies }: { copies: readonly CopyView[] }) {
               <th scope="col">File</th>
               <th scope="col">Size</th>
               <th scope="col">State</th>
+              <th scope="col">Last check</th>
               <th scope="col">SHA-256</th>
             </tr>
           </thead>
@@ -101,10 +104,37 @@ function CopyRow({ copy }: { copy: CopyView }) {
           </>
         )}
       </td>
+      <td data-label="Last check">
+        <LastCheck copy={copy} />
+      </td>
       <td data-label="SHA-256">
         <Hash value={copy.sha256} />
       </td>
     </tr>
+  )
+}
+
+const checkWords: Readonly<Record<NonNullable<CopyView['checkResult']>, string>> = {
+  ok: 'Good',
+  failed: 'Bad',
+  could_not_run: 'Could not run',
+}
+
+/** When a copy was last read again and what that showed; what is not good says since when, and why. */
+function LastCheck({ copy }: { copy: CopyView }) {
+  if (copy.checkResult === null || copy.checkedAtMs === null) return <span class="muted">not yet</span>
+  return (
+    <>
+      {checkWords[copy.checkResult]}, <When atMs={copy.checkedAtMs} />
+      {copy.mending ? ' · being made again' : null}
+      {copy.checkResult === 'ok' || copy.checkSinceMs === null ? null : (
+        <span class="muted">
+          {' '}
+          since <When atMs={copy.checkSinceMs} />
+          {copy.checkNote === null ? '' : `: ${copy.checkNote}`}
+        </span>
+      )}
+    </>
   )
 }
 
