@@ -14,7 +14,8 @@ beforeAll(async () => {
   })
 })
 afterAll(async () => {
-  for (const id of [scanScheduleId(inbox.inboxId), 'reconcile']) await client.schedule.getHandle(id).delete()
+  for (const id of [scanScheduleId(inbox.inboxId), 'reconcile', 'fixity', 'housekeeping'])
+    await client.schedule.getHandle(id).delete()
   await client.connection.close()
 })
 
@@ -37,6 +38,16 @@ test('an inbox is looked at every minute, beginning now, and a second set-up cha
     workflowType: 'reconcileWorkflow',
     args: [],
   })
+})
+
+test.each([
+  ['fixity', 'fixityPassWorkflow', [{ accountId: null, everything: false }]],
+  ['housekeeping', 'housekeepingWorkflow', []],
+])('%s runs once a day, and never twice at once', async (id, workflowType, args) => {
+  const daily = await client.schedule.getHandle(id).describe()
+  expect(daily.spec.intervals).toMatchObject([{ every: 86_400_000 }])
+  expect(daily.policies.overlap).toBe('SKIP')
+  expect(daily.action).toMatchObject({ workflowType, taskQueue: 'reelkeep', args })
 })
 
 test('a pause that an operator made outlives a restart', async () => {

@@ -90,3 +90,16 @@ export async function isFixityAsked(tx: AccountTx, recordingId: string): Promise
     .executeTakeFirst()
   return row !== undefined
 }
+
+/** True where this recording's copies are checked: it is kept, and its package is sealed. */
+export async function isChecked(tx: AccountTx, recordingId: string): Promise<boolean> {
+  const row = await tx
+    .selectFrom('recordings as r')
+    .innerJoin('files as f', 'f.recording_id', 'r.id')
+    .select('r.id')
+    .where('r.id', '=', recordingId)
+    .where('r.state', 'in', [...fixityStates])
+    .where('f.kind', '=', 'manifest')
+    .executeTakeFirst()
+  return row !== undefined
+}

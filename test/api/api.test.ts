@@ -405,6 +405,82 @@ describe('commands', () => {
   })
 })
 
+describe('checking copies again', () => {
+  const kept = ['awaiting_claim', 'claimed', 'encoding', 'archiving', 'protected', 'retained']
+  const addKept = async () => {
+    const id = await stage.addRecording(stage.a, { path: kept })
+    const file = { name: 'manifest.json', kind: 'manifest', contentType: 'application/json', bytes: Buffer.from('{}') }
+    await stage.addFile(stage.a, id, file)
+    return id
+  }
+
+  it('begins for one recording, by who may resolve problems, and leaves its row in the trail', async () => {
+    const id = await addKept()
+    const path = `/api/v1/recordings/${id}/fixity`
+    for (const key of ['viewer', 'user', 'auditor', 'readOnly'] as const)
+      await expectProblem(stage.request(path, { key: stage.a.keys[key], method: 'POST' }), 403, 'forbidden')
+    await expectProblem(stage.request(path, { key: stage.b.keys.admin, method: 'POST' }), 404, 'not_found')
+    const began = await stage.request(path, { key: stage.a.keys.manager, method: 'POST' })
+    expect([began.status, typeof (await began.json()).beganAtMs]).toEqual([202, 'number'])
+    expect(stage.pipeline.checks).toEqual([id])
+    const { timeline, copies } = await (await stage.request(`/api/v1/recordings/${id}`)).json()
+    expect(timeline.at(-1)).toMatchObject({ action: 'fixity.requested', actor: 'manager A' })
+    expect(copies[0]).toMatchObject({ checkedAtMs: null, checkResult: null, mending: false })
+  })
+
+  it('is refused where copies are not checked: not sealed, or on its way out', async () => {
+    for (const path of [kept, [], [...kept, 'disposition_requested', 'approved', 'trashed']]) {
+      const id = await stage.addRecording(stage.a, { path: path.slice(0, 6) })
+      await stage.owner.query('alter table recordings disable trigger user')
+      if (path.length > 6) await stage.owner.query(`update recordings set state = 'trashed' where id = $1`, [id])
+      await stage.owner.query('alter table recordings enable trigger user')
+      const asked = stage.request(`/api/v1/recordings/${id}/fixity`, { method: 'POST' })
+      await expectProblem(asked, 409, 'wrong_state')
+    }
+  })
+
+  it('begins for a whole account, and says how it stands', async () => {
+    await addKept()
+    await expectProblem(
+      stage.request('/api/v1/fixity', { key: stage.a.keys.manager, method: 'POST' }),
+      403,
+      'forbidden',
+    )
+    const { beganAtMs } = await (await stage.request('/api/v1/fixity', { method: 'POST' })).json()
+    expect(stage.pipeline.checks.at(-1)).toBe(stage.a.id)
+    const standing = await (await stage.request(`/api/v1/fixity?sinceMs=${beganAtMs}`)).json()
+    expect(standing).toEqual({
+      recordings: standing.waiting,
+      waiting: expect.any(Number),
+      oldestCheckAtMs: null,
+      failed: 0,
+      couldNotRun: 0,
+      mending: 0,
+      asked: 0,
+    })
+    expect(standing.recordings).toBeGreaterThan(0)
+    const theirs = await (await stage.request('/api/v1/fixity', { key: stage.b.keys.admin })).json()
+    expect(theirs.recordings).toBe(0)
+    await expectProblem(stage.request('/api/v1/fixity?since=1'), 400, 'invalid_request')
+  })
+
+  it('is what "again" means where copies disagree; the life is not asked', async () => {
+    const id = await addKept()
+    await stage.owner.query(
+      `insert into problems (account_id, recording_id, stage, code, message, attempts, options)
+       values ($1, $2, 'replicate', 'copies_disagree', 'They disagree.', 1, '{retry}')`,
+      [stage.a.id, id],
+    )
+    const [commands, checks] = [stage.pipeline.commands.length, stage.pipeline.checks.length]
+    const resolve = (key: string) =>
+      stage.request(`/api/v1/recordings/${id}/resolve`, { key, json: { option: 'retry' } })
+    await expectProblem(resolve(stage.a.keys.user), 403, 'forbidden')
+    expect((await resolve(stage.a.keys.operator)).status).toBe(200)
+    expect(stage.pipeline.checks.slice(checks)).toEqual([id])
+    expect(stage.pipeline.commands).toHaveLength(commands)
+  })
+})
+
 describe('an Idempotency-Key', () => {
   it('counts once, answers the same, and refuses another body', async () => {
     const id = await stage.addRecording(stage.a)

@@ -164,6 +164,73 @@ describe('reading', () => {
   })
 })
 
+describe('fixity', () => {
+  const copy = {
+    fileName: 'original.mp4',
+    storeName: 'backup',
+    site: 'b',
+    state: 'verified',
+    sizeBytes: '10',
+    sha256: 'ab'.repeat(32),
+    verifiedAtMs: 0,
+    purgedAtMs: null,
+    checkedAtMs: 2000,
+    checkResult: 'ok',
+    checkSinceMs: 2000,
+    checkNote: null,
+    mending: false,
+  }
+
+  test('one recording: waits until it was read again and mended, and says what was found', async () => {
+    const looks = [
+      [{ ...copy, checkedAtMs: 1000 }],
+      [{ ...copy, state: 'failed', checkResult: 'failed', mending: true }],
+      [{ ...copy, state: 'stored', checkResult: 'failed' }],
+    ]
+    const mended = { atMs: 2500, action: 'copy.mended', actor: 'system', seq: 2, clockAtMs: null }
+    answers = {
+      [`POST ${path}/fixity`]: { status: 202, body: { beganAtMs: 2000 } },
+      [`GET ${path}`]: () => ({
+        body: {
+          ...detail,
+          copies: looks.shift() ?? [copy],
+          timeline: [{ ...mended, detail: { copies: 1, store: 'backup', files: ['original.mp4'] } }],
+        },
+      }),
+    }
+    const { out, error } = await run('fixity', '--recording', summary.id)
+    expect(error).toBeNull()
+    expect(looks).toEqual([])
+    expect(out).toBe('1 copies read, 1 good.\ncopy.mended: 1 in backup (original.mp4)')
+    expect(process.exitCode).toBeUndefined()
+  })
+
+  test('what could not run says since when and why; the exit code says that not all is good', async () => {
+    const away = { ...copy, checkResult: 'could_not_run', checkSinceMs: 0, checkNote: 'store_unavailable: away' }
+    answers = {
+      [`POST ${path}/fixity`]: { status: 202, body: { beganAtMs: 2000 } },
+      [`GET ${path}`]: { body: { ...detail, copies: [copy, away] } },
+    }
+    const { out } = await run('fixity', '--recording', summary.id)
+    expect(out).toContain('2 copies read, 1 good.')
+    expect(out).toMatch(/backup +could not run, since 1970-01-01 00:00Z +store_unavailable: away/)
+    expect(process.exitCode).toBe(1)
+  })
+
+  test('everything: waits for the last recording', async () => {
+    const standing = { recordings: 3, waiting: 2, oldestCheckAtMs: 1, failed: 0, couldNotRun: 0, mending: 0, asked: 0 }
+    const looks = [standing, { ...standing, waiting: 0, mending: 1 }]
+    answers = {
+      'POST /fixity': { status: 202, body: { beganAtMs: 2000 } },
+      'GET /fixity': () => ({ body: looks.shift() ?? { ...standing, waiting: 0 } }),
+    }
+    const { out } = await run('fixity')
+    expect(out).toContain('3 recording(s) checked: 0 bad copies left')
+    expect(asked.at(-1)?.path).toBe('/fixity?sinceMs=2000')
+    expect(process.exitCode).toBeUndefined()
+  })
+})
+
 describe('deciding', () => {
   test.each<[string[], string, unknown]>([
     [['claim', summary.id], 'claim', {}],

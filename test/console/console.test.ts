@@ -236,6 +236,29 @@ describe('one recording', () => {
     expect(html).toContain('Accepted')
   })
 
+  test('says of every copy when it was last checked, and of what is not good since when and why', async () => {
+    const id = await addRecording(sample.db, sample.account, { ownerId: sample.account.people.olga })
+    expect(cut((await get(`/recordings/${id}`)).html, 'id="copies-title"', '</section>')).toContain('not yet')
+    const since = new Date('2026-03-01T10:00:00Z')
+    const mark = (storeId: string, change: { check_result: 'ok' | 'failed' | 'could_not_run'; check_note?: string }) =>
+      sample.db.asAccount(sample.account.id, (tx) =>
+        tx
+          .updateTable('copies')
+          .set({ checked_at: new Date(), check_since: since, ...change })
+          .where('recording_id', '=', id)
+          .where('store_id', '=', storeId)
+          .execute(),
+      )
+    await mark(sample.account.primaryId, { check_result: 'ok' })
+    await mark(sample.account.backupId, { check_result: 'could_not_run', check_note: '<b>away</b>' })
+    const html = cut((await get(`/recordings/${id}`)).html, 'id="copies-title"', '</section>')
+    expect(html).toContain('Good, ')
+    expect(html).toContain('Could not run, ')
+    expect(html).toContain('1 Mar 2026, 10:00 UTC')
+    expect(html).toContain('&lt;b&gt;away&lt;/b&gt;')
+    expect(html).toContain('8 could not be checked')
+  })
+
   test('another account, no id and no such recording look the same', async () => {
     const other = await addAccount(sample.db, `Strangers ${randomUUID()}`)
     const theirs = await addRecording(sample.db, other, { title: 'Not yours' })
@@ -255,7 +278,7 @@ describe('one recording', () => {
       (await post(`/recordings/${theirs}/describe`, { was: '', title: 'x', description: '', tags: '' })).status,
     ).toBe(404)
     expect((await post(`/recordings/${theirs}/fast-forward`, { days: '7' })).status).toBe(404)
-    expect(sample.asked).toEqual({ commands: [], jumps: [] })
+    expect(sample.asked).toEqual({ commands: [], checks: [], jumps: [] })
   })
 
   test('buttons follow role and state, and what is not possible says why', async () => {

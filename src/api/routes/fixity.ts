@@ -2,9 +2,8 @@ import { createRoute, z } from '@hono/zod-openapi'
 import { insertAudit } from '../../db/audit.ts'
 import type { AccountTx } from '../../db/connect.ts'
 import { databaseNowMs, findFacts } from '../../db/facts.ts'
-import { readStanding } from '../../db/fixity-standing.ts'
+import { isChecked, readStanding } from '../../db/fixity-standing.ts'
 import { ReelkeepError } from '../../domain/errors.ts'
-import { fixityStates } from '../../domain/fixity.ts'
 import { requireRole } from '../auth.ts'
 import type { ApiDeps } from '../env.ts'
 import { createRoutes, idParams, json, notFound, problems } from '../requests.ts'
@@ -68,7 +67,7 @@ export function fixityRoutes(deps: ApiDeps) {
           const facts = await findFacts(tx, id)
           if (facts === null) throw notFound('No recording')
           requireRole(actor, 'operator', 'manager')
-          if (!fixityStates.some((state) => state === facts.state))
+          if (!(await isChecked(tx, id)))
             throw new ReelkeepError(
               'wrong_state',
               `Copies are checked while a recording is kept; this one is ${facts.state.replaceAll('_', ' ')}.`,
