@@ -5,7 +5,7 @@ import * as fixity from '../db/fixity.ts'
 import type { CheckPlan, CopyFinding, OwedMend } from '../db/fixity.ts'
 import { hasCode, ReelkeepError } from '../domain/errors.ts'
 import type { ErrorCode } from '../domain/errors.ts'
-import { decideFixity, describeDisagreement, judgeCopy } from '../domain/fixity.ts'
+import { decideFixity, describeDisagreement, fixityPassLimit, judgeCopy } from '../domain/fixity.ts'
 import type { AskReason, FixityVerdict, Reading, StoreWitness } from '../domain/fixity.ts'
 import { withHeartbeat } from './beat.ts'
 import type { Beat } from './beat.ts'
@@ -31,9 +31,10 @@ export interface FixityFound {
 
 const nothingFound: FixityFound = { checked: false, ok: 0, failed: 0, couldNotRun: 0, toMend: 0, asked: 0 }
 
-/** Where a pass stands: the account and the recording it asked for last. */
+/** Where a pass stands: the account, how many of its recordings were asked for, and the last of them. */
 export interface PassCursor {
   readonly accountId: string
+  readonly asked: number
   readonly after: { readonly due: string; readonly id: string } | null
 }
 
@@ -230,22 +231,25 @@ async function mend({ db, stores }: FixityDeps, ref: Ref, owed: OwedMend, beat: 
 }
 
 async function listPage({ db }: FixityDeps, question: PassQuestion): Promise<PassPage> {
-  const all = question.accountId === null ? [...(await listAccountIds(db))].sort() : [question.accountId]
-  const from = question.cursor
+  const { accountId: only, everything, cursor, limit } = question
+  const all = only === null ? [...(await listAccountIds(db))].sort() : [only]
   const recordings: Ref[] = []
   let beganAtMs = question.beganAtMs
-  for (const accountId of all.filter((id) => from === null || id >= from.accountId)) {
+  for (const accountId of all.filter((id) => cursor === null || id >= cursor.accountId)) {
+    const from = cursor?.accountId === accountId ? cursor : { accountId, asked: 0, after: null }
+    const allowed = everything ? limit : fixityPassLimit - from.asked
     const rows = await db.asAccount(accountId, async (tx) => {
       beganAtMs ??= await databaseNowMs(tx)
-      if (from === null || from.accountId !== accountId) await fixity.closeGone(tx)
-      const after = from?.accountId === accountId ? from.after : null
-      const limit = question.limit - recordings.length
-      return listDue(tx, { everything: question.everything, beganAtMs, after, limit })
+      if (from.after === null) await fixity.closeGone(tx)
+      const page = Math.min(allowed, limit - recordings.length)
+      return listDue(tx, { everything, beganAtMs, after: from.after, limit: page })
     })
     recordings.push(...rows.map(({ id }) => ({ accountId, recordingId: id })))
     const last = rows.at(-1)
-    if (recordings.length >= question.limit && last !== undefined)
-      return { beganAtMs: beganAtMs ?? 0, recordings, cursor: { accountId, after: last } }
+    if (recordings.length >= limit && last !== undefined) {
+      const next = { accountId, asked: from.asked + rows.length, after: last }
+      return { beganAtMs: beganAtMs ?? 0, recordings, cursor: next }
+    }
   }
   return { beganAtMs: beganAtMs ?? 0, recordings, cursor: null }
 }

@@ -9,8 +9,11 @@ export const fixityAgainMs = 20 * msPer.hour
 /** The states in which a recording's copies are checked and mended: it is kept, or nobody has approved its deletion yet. */
 export const fixityStates = ['retained', 'disposition_requested'] as const satisfies readonly RecordingState[]
 
-/** How many recordings one daily pass checks at most; the others are the first of the next one. */
-export const fixityPassLimit = 5000
+/**
+ * How many recordings of one account a daily pass checks at most: the others are the first of the next pass, and no account
+ * keeps the others waiting. Every 90 days, that is 1.8 million recordings.
+ */
+export const fixityPassLimit = 20_000
 
 /** What bytes are: two contents are the same when both size and SHA-256 are. */
 export interface Content {

@@ -1,7 +1,6 @@
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common'
 import { continueAsNew, executeChild, isCancellation, ParentClosePolicy } from '@temporalio/workflow'
 import type { FixityFound } from '../activities/index.ts'
-import { fixityPassLimit } from '../domain/fixity.ts'
 import { records, transfers } from './activity-options.ts'
 import { readFailure } from './failures.ts'
 import type { FixityInput, FixityPassInput, FixityPassTotals } from './messages.ts'
@@ -67,8 +66,7 @@ export async function fixityPassWorkflow(input: FixityPassInput): Promise<Fixity
     for (let ref = waiting.shift(); ref !== undefined; ref = waiting.shift()) add(totals, await checkOne(ref))
   }
   await Promise.all(Array.from({ length: atOnce }, work))
-  const enough = !everything && totals.recordings >= fixityPassLimit
-  if (page.cursor === null || enough) return totals
+  if (page.cursor === null) return totals
   return continueAsNew<typeof fixityPassWorkflow>({
     accountId,
     everything,

@@ -52,7 +52,11 @@ export interface FixityPassInput {
   readonly everything: boolean
   /** What goes on when the pass continues in a new run. */
   readonly beganAtMs?: number
-  readonly cursor?: { readonly accountId: string; readonly after: { readonly due: string; readonly id: string } | null }
+  readonly cursor?: {
+    readonly accountId: string
+    readonly asked: number
+    readonly after: { readonly due: string; readonly id: string } | null
+  }
   readonly totals?: FixityPassTotals
 }
 

@@ -1,6 +1,7 @@
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { fixityPassLimit } from '../../src/domain/fixity.ts'
 import { ReelkeepError } from '../../src/domain/errors.ts'
 import type { Store } from '../../src/storage/store.ts'
 import { bytesAt, openFixityStand, overwrite } from './fixity-stand.ts'
@@ -106,7 +107,9 @@ test('the good copy turned bad before the mending: the bad one is not given up f
   const { key } = original(kept)
   await overwrite(stand.stores['backup']!, key, damaged)
   await stand.check(kept)
-  await overwrite(stand.stores['primary']!, key, Buffer.from('rotten meanwhile'))
+  const rotten = Buffer.from(original(kept).bytes)
+  rotten[7] = rotten[7]! ^ 1
+  await overwrite(stand.stores['primary']!, key, rotten)
   await expect(stand.mend(kept)).rejects.toMatchObject({ code: 'copy_mismatch' })
   expect(await bytesAt(stand.stores['backup']!, key)).toEqual(damaged)
   expect(await stand.check(kept)).toMatchObject({ failed: 2, toMend: 0, asked: 1 })
@@ -288,6 +291,11 @@ test('a pass asks for what is due, the longest due first, and for everything onc
     } while (cursor !== null)
     return seen
   }
+  // An account that has had its share of a pass leaves the rest to the next one.
+  const share = { accountId: stand.accountId, asked: fixityPassLimit - 1, after: null }
+  const last = { accountId: stand.accountId, beganAtMs: Date.now() + 1e12, cursor: share, limit: 5 }
+  expect((await stand.activities.listFixityDue({ ...last, everything: false })).recordings).toHaveLength(1)
+  expect((await stand.activities.listFixityDue({ ...last, everything: true })).recordings).toHaveLength(5)
   const due = async () => (await ask(false, 2)).filter((id) => keeps.some((kept) => kept.id === id))
   expect(await due()).toEqual([])
   const all = await ask(true, 2)

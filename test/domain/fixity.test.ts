@@ -73,6 +73,7 @@ const table: readonly (readonly [what: string, database: string, stores: string,
   // manifests rewritten
   ['the manifest of one store', 'X', 'X/Y X/X', 'ok'],
   ['the manifests of all stores, alike', 'X', 'X/Y X/Y', 'ok'],
+  ['no row says anything: one place alone is not believed', '', 'X/X', 'ask no_majority'],
   ['the manifests of all stores, alike, of three', 'X', 'X/Y X/Y X/Y', 'ok'],
   ['one manifest rewritten, another copy damaged', 'X', 'X/Y A/X', 'mend s2 from s1'],
   ['all manifests rewritten to vouch for the bad copy of two', 'X', 'X/Y Y/Y', 'ask no_majority'],
