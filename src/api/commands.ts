@@ -20,6 +20,8 @@ export async function giveCommand(
   request: CommandRequest,
 ): Promise<void> {
   await refuseEarly(deps, recordingId, request)
+  if (await isCheckAgain(deps, recordingId, request))
+    return deps.pipeline.checkCopies(request.actor.accountId, recordingId)
   try {
     await deps.pipeline.command(recordingId, request, () => refuseEarly(deps, recordingId, request))
   } catch (error) {
@@ -39,10 +41,7 @@ async function refuseEarly(deps: Pick<ApiDeps, 'db'>, recordingId: string, reque
     if (facts !== null) {
       // A foreign key would accept another account's person.
       if (command.kind === 'assign') await requirePeople(tx, [command.ownerId])
-      const decided = decideCommand(facts, command, actor, await recordingNowMs(tx, recordingId))
-      // Copies that disagree are no stage of the life: another check is what answers them.
-      const isCheck = command.kind === 'resolve' && command.option === 'retry' && decided.ok
-      return isCheck && (await isFixityAsked(tx, recordingId)) ? 'check' : decided
+      return decideCommand(facts, command, actor, await recordingNowMs(tx, recordingId))
     }
     // A deposit in quarantine has no recording yet, but its problem is resolved the same way and under the same id.
     const deposit = await tx.selectFrom('deposits').select('id').where('id', '=', recordingId).executeTakeFirst()
@@ -50,9 +49,18 @@ async function refuseEarly(deps: Pick<ApiDeps, 'db'>, recordingId: string, reque
     requireRole(actor, 'operator', 'manager')
     return { ok: true } as const
   })
-  if (verdict === 'check') return deps.pipeline.checkCopies(actor.accountId, recordingId)
   if (!verdict.ok && !(await wasCarriedOut(deps, recordingId, request)))
     throw new ReelkeepError(verdict.code, verdict.message)
+}
+
+/** Copies that disagree are no stage of the life: another check is what answers them. */
+async function isCheckAgain(
+  deps: Pick<ApiDeps, 'db'>,
+  recordingId: string,
+  { command, actor }: CommandRequest,
+): Promise<boolean> {
+  if (command.kind !== 'resolve' || command.option !== 'retry') return false
+  return deps.db.asAccount(actor.accountId, (tx) => isFixityAsked(tx, recordingId))
 }
 
 function wasCarriedOut(deps: Pick<ApiDeps, 'db'>, recordingId: string, request: CommandRequest): Promise<boolean> {
