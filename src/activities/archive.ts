@@ -9,6 +9,7 @@ import type { ByteSource } from '../storage/store.ts'
 import { withHeartbeat } from './beat.ts'
 import type { ActivityDeps } from './deps.ts'
 import type { RecordingRef } from './records.ts'
+import { clearShelf } from './shelf.ts'
 
 /** Sealing the package in the primary store. */
 export function createArchiveActivities({ db, stores }: Pick<ActivityDeps, 'db' | 'stores'>) {
@@ -20,6 +21,8 @@ export function createArchiveActivities({ db, stores }: Pick<ActivityDeps, 'db' 
     async sealPackage(ref: RecordingRef): Promise<void> {
       await withHeartbeat(async ({ signal }) => {
         const primary = await stores.primary(ref.accountId)
+        // Parts of an encode that a person decided to go on without.
+        await clearShelf({ db }, ref, primary, { signal })
         const manifest = await db.asAccount(ref.accountId, (tx) => composeManifest(tx, ref))
         for (const file of manifest.files) {
           const found = await primary.store.stat(file.key)

@@ -4,6 +4,7 @@ import { endDisposition } from '../db/commands.ts'
 import type { AccountTx } from '../db/connect.ts'
 import { databaseNowMs, lockFacts, recordingNowMs } from '../db/facts.ts'
 import { listCopies } from '../db/recordings.ts'
+import { forgetAllSlices } from '../db/slices.ts'
 import type { CertificatePayload } from '../domain/certificate.ts'
 import { recordingPrefix } from '../domain/archive.ts'
 import { decidePurge } from '../domain/commands.ts'
@@ -58,6 +59,7 @@ export function createDeleteActivities({ db, stores, sign }: Pick<ActivityDeps, 
         for await (const stray of store.list(recordingPrefix(ref.accountId, ref.recordingId), signal))
           await store.delete(stray.key)
         await failpoint('purge.after-strays')
+        await db.asAccount(ref.accountId, (tx) => forgetAllSlices(tx, ref.recordingId))
         await db.asAccount(ref.accountId, (tx) =>
           writeAudit(tx, ref.recordingId, 'system', 'store.purged', { store: name, copies: owed.length }),
         )

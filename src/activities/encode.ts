@@ -1,7 +1,5 @@
-import { createWriteStream } from 'node:fs'
-import { mkdir, open, rm } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
 import { extname, join } from 'node:path'
-import { pipeline } from 'node:stream/promises'
 import { Context } from '@temporalio/activity'
 import { recordStored } from '../db/files.ts'
 import type { AccountTx } from '../db/connect.ts'
@@ -11,14 +9,14 @@ import { planEncode } from '../domain/encode.ts'
 import type { EncodePlan, MediaFacts, Rendition } from '../domain/encode.ts'
 import { ReelkeepError } from '../domain/errors.ts'
 import { failpoint } from '../failpoints/failpoint.ts'
-import { hashStream } from '../storage/bytes.ts'
-import type { ByteSource } from '../storage/store.ts'
 import { withHeartbeat } from './beat.ts'
 import type { Beat } from './beat.ts'
 import type { ActivityDeps, PlacedStore } from './deps.ts'
 import type { RecordingRef } from './records.ts'
+import { downloadTo, fileSource, hashFile } from './scratch-files.ts'
+import { clearShelf, createShelf } from './shelf.ts'
 
-type EncodeDeps = Pick<ActivityDeps, 'db' | 'stores' | 'encoder' | 'scratchDir'>
+type EncodeDeps = Pick<ActivityDeps, 'db' | 'stores' | 'encoder' | 'scratchDir' | 'log'>
 
 /** Making what people play. */
 export function createEncodeActivities(deps: EncodeDeps) {
@@ -55,8 +53,9 @@ export function createEncodeActivities(deps: EncodeDeps) {
 
     /**
      * Makes every rendition on local scratch, checks it, and puts it into the primary store. All of it in one activity:
-     * scratch belongs to one machine. A run beside it makes them under keys of its own; the first that finishes counts, a
-     * later one finds it done.
+     * scratch belongs to one machine. Parts of a long picture are kept in the primary store as they are finished, and a run
+     * that begins goes on from those. A run beside it makes renditions under keys of its own; the first that finishes counts,
+     * a later one finds it done.
      */
     encodeRecording: (ref: RecordingRef, plan: EncodePlan): Promise<number> =>
       withHeartbeat((beat) => encodeOnScratch(deps, ref, plan, beat)),
@@ -84,7 +83,10 @@ export function createEncodeActivities(deps: EncodeDeps) {
 async function encodeOnScratch(deps: EncodeDeps, ref: RecordingRef, plan: EncodePlan, beat: Beat): Promise<number> {
   // Done, but the answer was lost: an hour of encoding is not done again.
   const done = await deps.db.asAccount(ref.accountId, (tx) => listRenditionKeys(tx, ref.recordingId))
-  if (done.length > 0) return done.length
+  if (done.length > 0) {
+    await clearShelf(deps, ref, await deps.stores.primary(ref.accountId), beat)
+    return done.length
+  }
   const { activityId, attempt: count, workflowExecution } = Context.current().info
   const attempt = `${workflowExecution?.runId.slice(0, 8) ?? 'run'}-${activityId}-${count}`
   const work = join(deps.scratchDir, `encode-${ref.recordingId}-${attempt}`)
@@ -96,6 +98,7 @@ async function encodeOnScratch(deps: EncodeDeps, ref: RecordingRef, plan: Encode
     const renditions = await deps.encoder.encode(path, media, plan, join(work, 'out'), {
       signal: beat.signal,
       onProgress: progressWriter(deps, ref, beat),
+      shelf: createShelf(deps, { ref, primary, attempt, beat }),
     })
     await failpoint('encode.after-make')
     const stored: StoredFile[] = []
@@ -103,6 +106,7 @@ async function encodeOnScratch(deps: EncodeDeps, ref: RecordingRef, plan: Encode
     await failpoint('encode.before-publish')
     await publishRenditions(deps, ref, primary, stored)
     await failpoint('encode.after-publish')
+    await clearShelf(deps, ref, primary, beat)
     return stored.length
   } finally {
     await rm(work, { recursive: true, force: true })
@@ -131,32 +135,6 @@ async function fetchOriginal(deps: EncodeDeps, ref: RecordingRef, primary: Place
     )
   const facts: MediaFacts = media
   return { path, media: facts }
-}
-
-async function downloadTo(path: string, read: () => Promise<NodeJS.ReadableStream>, beat: Beat): Promise<string> {
-  const source = await read()
-  try {
-    await pipeline(source, createWriteStream(path, { flags: 'w' }), { signal: beat.signal })
-    await failpoint('encode.after-download', path)
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT'))
-      throw new ReelkeepError(
-        'scratch_full',
-        'The scratch disk is full. Free space in SCRATCH_DIR; the encode is tried again by itself.',
-        { cause: error },
-      )
-    throw error
-  }
-  return (await hashFile(path, beat)).sha256
-}
-
-async function hashFile(path: string, beat: Beat) {
-  const handle = await open(path)
-  return hashStream(handle.createReadStream({ highWaterMark: 1 << 20 }), { signal: beat.signal })
-}
-
-function fileSource(path: string): ByteSource {
-  return { open: async (fromByte) => (await open(path)).createReadStream({ start: fromByte, highWaterMark: 1 << 20 }) }
 }
 
 async function storeRendition(

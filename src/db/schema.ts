@@ -131,6 +131,17 @@ export interface Schema {
     duration_ms: BigOrNull
     created_at: Instant
   }
+  encode_slices: {
+    account_id: string
+    recording_id: string
+    plan_hash: string
+    slice: number
+    rung: string
+    key: string
+    size_bytes: Big
+    sha256: string
+    created_at: Instant
+  }
   copies: {
     id: Generated<string>
     account_id: string

@@ -16,6 +16,16 @@ export function renditionKey(accountId: string, recordingId: string, attempt: st
   return `${recordingPrefix(accountId, recordingId)}/renditions/${attempt}/${name}`
 }
 
+/** Where parts of unfinished encodes stand. Nothing here is a file of the recording: no manifest names it, no backup gets it. */
+export function partsPrefix(accountId: string, recordingId: string): string {
+  return `${recordingPrefix(accountId, recordingId)}/work`
+}
+
+/** The key of one part of an unfinished encode. */
+export function partKey(accountId: string, recordingId: string, name: string): string {
+  return `${partsPrefix(accountId, recordingId)}/${name}`
+}
+
 /** The key of the manifest: written last, so that a package with a manifest is a whole package. */
 export function manifestKey(accountId: string, recordingId: string): string {
   return `${recordingPrefix(accountId, recordingId)}/manifest.json`

@@ -188,3 +188,105 @@ function ladderHeights(sourcePx: number): readonly number[] {
 function evenFloor(px: number): number {
   return Math.max(2, px - (px % 2))
 }
+
+/** The times at which a file's pictures are shown, in the file's order, in ticks of its own time base. */
+export interface FrameTimes {
+  /** One tick in seconds, as a fraction. */
+  readonly tickSeconds: { readonly over: number; readonly under: number }
+  /** Where the whole file begins, in microseconds: all times of renditions are counted from there. */
+  readonly startUs: number
+  /** `null` where the file gives a picture no time. */
+  readonly ticks: readonly (number | null)[]
+  /** Those that can be decoded without the ones before. */
+  readonly keyTicks: readonly number[]
+}
+
+/** A part of the picture that is encoded by itself: from one keyframe of the source to another. */
+export interface Slice {
+  readonly number: number
+  /** The first picture's time. */
+  readonly fromTick: number
+  readonly lastTick: number
+  /** The next slice's first picture; `null` at the end. */
+  readonly endTick: number | null
+  readonly frames: number
+}
+
+/** How the picture is cut, or why it is not. */
+export type SlicePlan =
+  | {
+      readonly kind: 'slices'
+      readonly slices: readonly Slice[]
+      readonly tickSeconds: FrameTimes['tickSeconds']
+      readonly startUs: number
+      /** How long a picture usually stands. */
+      readonly frameTicks: number
+    }
+  | { readonly kind: 'whole'; readonly reason: string }
+
+/**
+ * Slices carry times this much later than they are, so that none is negative: MPEG-TS has no negative ones. 1,001 s are a whole number
+ * of ticks in every usual time base, and with 26 hours of recording they stay below the 26.5 hours after which its clock starts over.
+ */
+export const sliceOffsetSeconds = 1001
+
+/** A transport stream whose clock jumps is mended while it is read from its beginning, not from somewhere in between. */
+const longestGapSeconds = 10
+
+/** True where cutting is worth looking at the frames' times: encoded, longer than two slices, with times that can be trusted. */
+export function maySlice(facts: MediaFacts, plan: EncodePlan, sliceMs: number): boolean {
+  return (
+    plan.kind === 'ladder' &&
+    plan.rungs.some((rung) => rung.video === 'encode') &&
+    facts.durationMs !== null &&
+    facts.durationMs > 2 * sliceMs &&
+    facts.container.split(',').some((name) => copyableContainers.has(name))
+  )
+}
+
+/**
+ * Decides where the picture is cut: at the first keyframe after each `sliceMs`, so that every slice can be decoded from its
+ * own beginning, the frames of an open group of pictures staying with the slice they are shown in. A source whose frames have no
+ * times, two frames at one time, or too few keyframes is encoded whole. Total; the same times give the same slices.
+ */
+export function planSlices(facts: MediaFacts, times: FrameTimes, sliceMs: number): SlicePlan {
+  const { tickSeconds, startUs, keyTicks } = times
+  const ticks = times.ticks.filter((tick) => tick !== null).sort((a, b) => a - b)
+  const seconds = (count: number): number => (count * tickSeconds.over) / tickSeconds.under
+  if (ticks.length < times.ticks.length) return whole('frames of the source have no time')
+  const gaps = ticks.slice(1).map((tick, index) => tick - (ticks[index] ?? tick))
+  if (gaps.includes(0)) return whole('frames of the source share a time')
+  if (!Number.isInteger((sliceOffsetSeconds * tickSeconds.under) / tickSeconds.over))
+    return whole('its clock is unusual')
+  if (facts.container.includes('mpegts') && jumps(times.ticks, seconds)) return whole('the clock of the source jumps')
+  const first = ticks[0]
+  const last = ticks.at(-1)
+  if (first === undefined || last === undefined) return whole('there is no frame')
+  const cuts = [first]
+  for (const key of [...keyTicks].sort((a, b) => a - b)) {
+    const isFar = seconds(key - (cuts.at(-1) ?? first)) * 1000 >= sliceMs
+    if (isFar && seconds(last - key) * 2000 >= sliceMs) cuts.push(key)
+  }
+  if (cuts.length < 2) return whole('there are too few keyframes')
+  const frameTicks = gaps.sort((a, b) => a - b)[Math.floor(gaps.length / 2)] ?? 1
+  return { kind: 'slices', slices: cutAt(ticks, cuts), tickSeconds, startUs, frameTicks }
+}
+
+function whole(reason: string): SlicePlan {
+  return { kind: 'whole', reason }
+}
+
+function jumps(ticks: FrameTimes['ticks'], seconds: (count: number) => number): boolean {
+  return ticks.some(
+    (tick, index) => Math.abs(seconds((tick ?? 0) - (ticks[index - 1] ?? tick ?? 0))) > longestGapSeconds,
+  )
+}
+
+function cutAt(ticks: readonly number[], cuts: readonly number[]): readonly Slice[] {
+  const starts = cuts.map((cut) => ticks.indexOf(cut))
+  return cuts.map((fromTick, number) => {
+    const after = starts[number + 1] ?? ticks.length
+    const lastTick = ticks[after - 1] ?? fromTick
+    return { number, fromTick, lastTick, endTick: cuts[number + 1] ?? null, frames: after - (starts[number] ?? 0) }
+  })
+}

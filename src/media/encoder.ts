@@ -8,6 +8,28 @@ export interface MediaOptions {
   readonly onProgress?: (fraction: number) => void
 }
 
+/** A finished part of an encode: a slice of the picture (one file for each rung), or the whole sound. */
+export interface EncodePart {
+  /** Names how the whole work is cut and made: parts of different plans never go together. */
+  readonly planHash: string
+  readonly number: number
+  readonly files: readonly { readonly rung: string; readonly path: string }[]
+}
+
+/** Where finished parts outlive the worker that made them. */
+export interface PartShelf {
+  /** Brings the files of a part that an earlier run finished; `false` where there is none that can be trusted. */
+  fetch(part: EncodePart): Promise<boolean>
+  /** Keeps a finished part. Where another run was first, its part stays. */
+  keep(part: EncodePart): Promise<void>
+}
+
+/** What an encode takes besides. */
+export interface EncodeOptions extends MediaOptions {
+  /** Without one, a long encode that breaks off starts over. */
+  readonly shelf?: PartShelf
+}
+
 /** Limits of the jail every media process runs in. */
 export interface MediaLimits {
   readonly maxPixels: number
@@ -47,7 +69,8 @@ export interface Encoder {
   decodeAll(path: string, facts: MediaFacts, options?: MediaOptions): Promise<number>
   /**
    * Makes everything the plan names below `outDir` (which is empty at the start) and checks each result: streams,
-   * duration >= 98 % of the source, decodes. All or nothing. @throws encode_failed, encode_incomplete, encode_timeout,
+   * duration >= 98 % of the source, decodes. All or nothing, but for the parts on the shelf: an encode of a long picture goes on
+   * from those. @throws encode_failed, encode_incomplete, encode_timeout,
    * scratch_full, cancelled
    */
   encode(
@@ -55,7 +78,7 @@ export interface Encoder {
     facts: MediaFacts,
     plan: EncodePlan,
     outDir: string,
-    options?: MediaOptions,
+    options?: EncodeOptions,
   ): Promise<readonly Rendition[]>
 }
 

@@ -44,7 +44,8 @@ export function guardArgs(limits: MediaLimits): readonly string[] {
   return [...whitelists, ...caps, ...probeLimits]
 }
 
-function globalArgs({ limits }: ArgSettings): readonly string[] {
+/** What comes before the first input: no questions, errors only, progress on standard output. */
+export function globalArgs({ limits }: ArgSettings): readonly string[] {
   const quiet = ['-nostdin', '-hide_banner', '-v', 'error', '-nostats']
   const progress = ['-progress', 'pipe:1', '-stats_period', '0.5']
   return [...quiet, ...progress, '-max_alloc', String(limits.maxMemoryBytes), '-filter_complex_threads', '1']
@@ -54,8 +55,8 @@ function threadArgs({ threads }: ArgSettings): readonly string[] {
   return threads === 0 ? [] : ['-threads', String(threads)]
 }
 
-/** `-t` ends what a lying time stamp would stretch. */
-function inputArgs(settings: ArgSettings): readonly string[] {
+/** What comes before every input. `-t` ends what a lying time stamp would stretch. */
+export function inputArgs(settings: ArgSettings): readonly string[] {
   const longest = String(Math.ceil(settings.limits.maxDurationMs / 1000))
   return [...threadArgs(settings), ...guardArgs(settings.limits), '-t', longest]
 }
@@ -108,37 +109,38 @@ export function makeCommand(
     const picture =
       rung.video === 'encode' ? ['-map', label, ...pictureArgs(facts, settings)] : ['-map', '0:V:0', '-c:v', 'copy']
     const sound = rung.audio === 'none' ? ['-an'] : ['-map', '0:a:0', ...soundArgs(facts, rung.audio, settings)]
-    const extras = [
-      '-sn',
-      '-dn',
-      '-max_muxing_queue_size',
-      '4096',
-      ...cleanArgs,
-      '-movflags',
-      '+faststart',
-      '-f',
-      'mp4',
-    ]
-    return { options: [...picture, ...sound, ...extras], path: rungPath(outDir, rung) }
+    return { options: [...picture, ...sound, ...mp4Args], path: rungPath(outDir, rung) }
   })
   return { inputs: [input], filter: ladderFilter(facts, encoded, settings.toneMap), outputs }
 }
 
 /** No tags of the source (they may name people) and no dates: the same source gives the same bytes. */
-const cleanArgs = ['-map_metadata', '-1', '-map_chapters', '-1', '-fflags', '+bitexact']
-const m4aArgs = ['-vn', '-sn', '-dn', ...cleanArgs, '-movflags', '+faststart', '-f', 'ipod']
+export const cleanArgs = ['-map_metadata', '-1', '-map_chapters', '-1', '-fflags', '+bitexact']
+const playable = ['-movflags', '+faststart', '-f', 'mp4']
+/** How a rung's MP4 is written: playable before it is all there. */
+export const mp4Args = ['-sn', '-dn', '-max_muxing_queue_size', '4096', ...cleanArgs, ...playable]
+/** How a file of sound alone is written. */
+export const m4aArgs = ['-vn', '-sn', '-dn', ...cleanArgs, '-movflags', '+faststart', '-f', 'ipod']
 const keyframeSeconds = 5
 
+/** The clock of encoded pictures. Fine enough that every frame keeps its own time, whatever the source's frame rate is said to be. */
+export const pictureTicksPerSecond = 90_000
+
 /** Keyframes at the same instants in every rung, so that players can switch; 2 s instead of 5 s costs slides 74 %. */
-function pictureArgs(facts: MediaFacts, settings: ArgSettings): readonly string[] {
+export function pictureArgs(facts: MediaFacts, settings: ArgSettings): readonly string[] {
   const framesPerSecond = Math.min(60, Math.max(1, Math.ceil(facts.video?.framesPerSecond ?? 25)))
   const codec = ['-c:v', 'libx264', ...threadArgs(settings), '-preset', 'veryfast', '-crf', '23', '-pix_fmt', 'yuv420p']
   const keyframes = ['-force_key_frames', `expr:gte(t,n_forced*${keyframeSeconds})`, '-sc_threshold', '0']
-  return [...codec, ...keyframes, '-g', String(2 * keyframeSeconds * framesPerSecond), '-fps_mode', 'vfr']
+  const times = ['-fps_mode', 'vfr', '-enc_time_base', `1/${pictureTicksPerSecond}`]
+  return [...codec, ...keyframes, '-g', String(2 * keyframeSeconds * framesPerSecond), ...times]
 }
 
 /** Gaps become silence, so that sound stays with its picture; more than two channels become stereo. */
-function soundArgs(facts: MediaFacts, action: 'copy' | 'encode' | 'none', settings: ArgSettings): readonly string[] {
+export function soundArgs(
+  facts: MediaFacts,
+  action: 'copy' | 'encode' | 'none',
+  settings: ArgSettings,
+): readonly string[] {
   if (action === 'copy') return ['-c:a', 'copy']
   const { channels = 2, sampleRateHz = 48_000 } = facts.audio ?? {}
   const downmix = channels > 2 ? ['-ac', '2'] : []
@@ -150,11 +152,19 @@ function soundArgs(facts: MediaFacts, action: 'copy' | 'encode' | 'none', settin
 const toneMapFilter =
   'zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable:desat=0,zscale=t=bt709:m=bt709:r=tv'
 
-/** `[0:V:0]…scale,split[v0][n0];[n0]scale…[v1]`: every rung is scaled from the next larger one. `null` without rungs. */
-function ladderFilter(facts: MediaFacts, encoded: readonly Rung[], toneMap: boolean): string | null {
+/**
+ * `[0:V:0]…scale,split[v0][n0];[n0]scale…[v1]`: every rung is scaled from the next larger one. `null` without rungs. `choose`: filters
+ * that choose the frames.
+ */
+export function ladderFilter(
+  facts: MediaFacts,
+  encoded: readonly Rung[],
+  toneMap: boolean,
+  choose: readonly string[] = [],
+): string | null {
   const { video } = facts
   if (video === null || encoded.length === 0) return null
-  const prepare = [...(video.interlaced ? ['bwdif'] : []), ...(video.hdr && toneMap ? [toneMapFilter] : [])]
+  const prepare = [...choose, ...(video.interlaced ? ['bwdif'] : []), ...(video.hdr && toneMap ? [toneMapFilter] : [])]
   return encoded
     .map((rung, index) => {
       const { widthPx, heightPx } = rungSize(video, rung.heightPx ?? Math.min(video.widthPx, video.heightPx))

@@ -1,9 +1,10 @@
 import { dirname } from 'node:path'
 import fluent from 'fluent-ffmpeg'
 import type { EncodePlan, MediaFacts } from '../domain/encode.ts'
+import { msPer } from '../domain/units.ts'
 import { checkStructure } from './container.ts'
 import { decodeFile } from './decode.ts'
-import type { Encoder, MediaLimits, MediaOptions } from './encoder.ts'
+import type { Encoder, EncodeOptions, MediaLimits, MediaOptions } from './encoder.ts'
 import type { MediaCommand } from './ffmpeg-args.ts'
 import { probeFile } from './ffprobe.ts'
 import type { Finished, Jail } from './jail.ts'
@@ -30,6 +31,7 @@ export interface MediaTools {
   readonly ffprobePath: string
   readonly limits: MediaLimits
   readonly threads: number
+  readonly sliceMs: number
   readonly run: RunFfmpeg
 }
 
@@ -40,18 +42,24 @@ export interface EncoderSettings {
   readonly limits: MediaLimits
   /** Per decoder and encoder. Default 1: run as many encodes as there are cores. 0 = all cores for one urgent file. */
   readonly threads?: number
+  /** How much of the picture a lost worker can cost at most; tests take less. */
+  readonly sliceMs?: number
 }
+
+/** Ten minutes take a core about a minute; what a slice costs besides (a process, two checks) is below a percent of that. */
+const defaultSliceMs = 10 * msPer.minute
 
 /** The product's encoder on the machine's own ffmpeg. Starts nothing until it is asked to. */
 export function createEncoder(settings: EncoderSettings): Encoder {
   const jail = createJail(settings.limits)
-  const tools: MediaTools = { ...settings, threads: settings.threads ?? 1, jail, run: fluentRunner(settings, jail) }
+  const { threads = 1, sliceMs = defaultSliceMs } = settings
+  const tools: MediaTools = { ...settings, threads, sliceMs, jail, run: fluentRunner(settings, jail) }
   return {
     checkStructure,
     readPackage,
     probe: async (path: string, options: MediaOptions = {}) => probeFile(tools, path, await sizeOf(path), options),
     decodeAll: (path: string, facts: MediaFacts, options: MediaOptions = {}) => decodeFile(tools, path, facts, options),
-    encode: (path: string, facts: MediaFacts, plan: EncodePlan, outDir: string, options: MediaOptions = {}) =>
+    encode: (path: string, facts: MediaFacts, plan: EncodePlan, outDir: string, options: EncodeOptions = {}) =>
       makeRenditions(tools, { path, facts, plan, outDir }, options),
   }
 }

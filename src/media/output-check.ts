@@ -1,15 +1,17 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { MediaFacts, Rendition, Rung } from '../domain/encode.ts'
+import type { MediaFacts, Rendition, Rung, Slice } from '../domain/encode.ts'
 import { ReelkeepError } from '../domain/errors.ts'
 import { withByteSource } from './byte-source.ts'
 import { checkStructure } from './container.ts'
 import type { MediaOptions } from './encoder.ts'
 import { lastComplaint, machineFailure } from './failures.ts'
 import type { MediaTools } from './ffmpeg.ts'
-import { decodeCommand } from './ffmpeg-args.ts'
+import { decodeCommand, rungPath } from './ffmpeg-args.ts'
 import { countPackets } from './ffprobe.ts'
 import { sizeOf } from './scratch.ts'
+import { sliceLengthMs, sliceStartMs, type SliceOrder } from './slice-args.ts'
+import type { EncodeOrder } from './work.ts'
 
 /** An output that holds what it should, as long as it should. */
 export interface CheckedMedia {
@@ -19,6 +21,8 @@ export interface CheckedMedia {
   /** 0 where there is no picture. */
   readonly widthPx: number
   readonly heightPx: number
+  /** How many frames it has. */
+  readonly frames: number
 }
 
 /** Which kinds of stream are meant. */
@@ -60,7 +64,57 @@ export async function checkMedia(
     throw incomplete(name, `it lasts ${durationMs} ms instead of ${facts.durationMs} ms`)
   }
   const { codedWidthPx: widthPx, codedHeightPx: heightPx } = video ?? { codedWidthPx: 0, codedHeightPx: 0 }
-  return { path, sizeBytes: await sizeOf(path), durationMs, widthPx, heightPx }
+  return { path, sizeBytes: await sizeOf(path), durationMs, widthPx, heightPx, frames: video?.packets ?? 0 }
+}
+
+/** Every rung's MP4, largest first. @throws encode_incomplete */
+export async function checkRungs(
+  tools: MediaTools,
+  { plan, facts, outDir }: Pick<EncodeOrder, 'plan' | 'facts' | 'outDir'>,
+  options: MediaOptions,
+): Promise<readonly CheckedMedia[]> {
+  const checked: CheckedMedia[] = []
+  for (const rung of plan.rungs) {
+    const expected = { video: true, audio: rung.audio !== 'none' }
+    checked.push(await checkMedia(tools, rungPath(outDir, rung), expected, facts, options))
+  }
+  return checked
+}
+
+/** How far the container's word for the end of a slice may be from its last frame. */
+const sliceEndToleranceMs = 1000
+
+/**
+ * Reads every packet of a slice: it begins with the frame it should, ends with the last one, and what lies between is neither doubled nor
+ * missing (some codecs have frames that are not shown). Returns how many frames it has. @throws encode_incomplete
+ */
+export async function checkSlice(
+  tools: MediaTools,
+  path: string,
+  { cut, facts }: Pick<SliceOrder, 'cut' | 'facts'>,
+  slice: Slice,
+  options: MediaOptions,
+): Promise<number> {
+  const name = path.slice(path.lastIndexOf('/') + 1)
+  const { startMs, streams } = await countPackets(tools, path, options)
+  const video = streams.find((stream) => stream.kind === 'video')
+  const frames = video?.packets ?? 0
+  // A deinterlaced picture has a frame for every field.
+  const most = facts.video?.interlaced === true ? 2 * slice.frames : slice.frames
+  if (frames > most || frames < 0.8 * slice.frames) throw incomplete(name, `it has ${frames} frames instead of ${most}`)
+  const fromMs = sliceStartMs(cut, slice)
+  if (Math.abs(startMs - fromMs) > 1) throw incomplete(name, `it begins at ${startMs} ms instead of ${fromMs} ms`)
+  const lengthMs = sliceLengthMs(cut, slice)
+  if ((video?.durationMs ?? 0) < lengthMs - sliceEndToleranceMs)
+    throw incomplete(name, `it lasts ${video?.durationMs ?? 0} ms instead of ${lengthMs} ms`)
+  return frames
+}
+
+/** The sound by itself: there, and readable from beginning to end. How long it should be is asked once it stands beside the picture. @throws encode_incomplete */
+export async function checkSound(tools: MediaTools, path: string, options: MediaOptions): Promise<void> {
+  const { streams } = await countPackets(tools, path, options)
+  if (!streams.some((stream) => stream.kind === 'audio' && (stream.packets ?? 0) > 0))
+    throw incomplete('sound', 'it has no sound')
 }
 
 /**
@@ -169,7 +223,8 @@ function jpegSize(head: Buffer): { readonly widthPx: number; readonly heightPx: 
   return null
 }
 
-function incomplete(name: string, detail: string, cause?: unknown): ReelkeepError {
+/** What is said of an output that is not what it should be. */
+export function incomplete(name: string, detail: string, cause?: unknown): ReelkeepError {
   return new ReelkeepError(
     'encode_incomplete',
     `The encoded ${name} does not match the recording: ${detail}. It is made again.`,

@@ -1,25 +1,25 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { EncodePlan, MediaFacts, Rendition } from '../domain/encode.ts'
+import type { Rendition } from '../domain/encode.ts'
 import { fitsM4a } from '../domain/encode.ts'
 import { ReelkeepError } from '../domain/errors.ts'
 import { listFeatures } from './check-tools.ts'
-import type { MediaOptions } from './encoder.ts'
-import { lastComplaint, machineFailure } from './failures.ts'
+import type { EncodeOptions, MediaOptions } from './encoder.ts'
 import type { MediaTools } from './ffmpeg.ts'
-import type { Derivation, MediaCommand, SpriteLayout } from './ffmpeg-args.ts'
-import { deriveCommand, layOutSprite, makeCommand, rungPath } from './ffmpeg-args.ts'
-import { checkEncodedStreams, checkHls, checkMedia, checkPicture, type CheckedMedia } from './output-check.ts'
+import type { Derivation, SpriteLayout } from './ffmpeg-args.ts'
+import { deriveCommand, layOutSprite, makeCommand } from './ffmpeg-args.ts'
+import {
+  checkEncodedStreams,
+  checkHls,
+  checkMedia,
+  checkPicture,
+  checkRungs,
+  type CheckedMedia,
+} from './output-check.ts'
 import { partOf } from './progress.ts'
 import { emptyDirectory, sizeOf } from './scratch.ts'
-
-/** One encode: from this file, by this plan, into this empty directory. */
-export interface EncodeOrder {
-  readonly path: string
-  readonly facts: MediaFacts
-  readonly plan: EncodePlan
-  readonly outDir: string
-}
+import { makeFromSlices } from './slices.ts'
+import { runOrThrow, type EncodeOrder, type MakeOrder } from './work.ts'
 
 /** Shares of the work, as fractions of its end: making, checking, deriving. */
 const shares = { made: 0.88, checked: 0.92, derived: 0.97 }
@@ -32,7 +32,7 @@ const shares = { made: 0.88, checked: 0.92, derived: 0.97 }
 export async function makeRenditions(
   tools: MediaTools,
   order: EncodeOrder,
-  options: MediaOptions,
+  options: EncodeOptions,
 ): Promise<readonly Rendition[]> {
   try {
     return order.plan.kind === 'audio' ? await makeAudio(tools, order, options) : await makeVideo(tools, order, options)
@@ -45,7 +45,7 @@ export async function makeRenditions(
 async function makeAudio(tools: MediaTools, order: EncodeOrder, options: MediaOptions): Promise<readonly Rendition[]> {
   if (!order.plan.audioOnly) throw new ReelkeepError('encode_failed', 'There is neither picture nor sound to encode.')
   const part = partOf(options.onProgress)
-  await make(tools, order, options, part(0, shares.made))
+  await make(tools, { ...order, toneMap: false }, options, part(0, shares.made))
   const made = await checkMedia(
     tools,
     join(order.outDir, 'audio.m4a'),
@@ -58,15 +58,13 @@ async function makeAudio(tools: MediaTools, order: EncodeOrder, options: MediaOp
   return [audioRendition(order.outDir, made)]
 }
 
-async function makeVideo(tools: MediaTools, order: EncodeOrder, options: MediaOptions): Promise<readonly Rendition[]> {
-  const { plan, facts, outDir } = order
+async function makeVideo(tools: MediaTools, order: EncodeOrder, options: EncodeOptions): Promise<readonly Rendition[]> {
+  const { plan } = order
   const part = partOf(options.onProgress)
-  await make(tools, order, options, part(0, shares.made))
-  const checked: CheckedMedia[] = []
-  for (const rung of plan.rungs) {
-    const expected = { video: true, audio: rung.audio !== 'none' }
-    checked.push(await checkMedia(tools, rungPath(outDir, rung), expected, facts, options))
-  }
+  const toneMap = await wantsToneMap(tools, order)
+  const checked =
+    (await makeFromSlices(tools, { ...order, toneMap }, options, part(0, shares.made))) ??
+    (await makeWhole(tools, { ...order, toneMap }, options, part(0, shares.made)))
   const smallest = checked.at(-1)
   const smallestRung = plan.rungs.at(-1)
   if (smallest === undefined || smallestRung === undefined) {
@@ -85,19 +83,33 @@ async function makeVideo(tools: MediaTools, order: EncodeOrder, options: MediaOp
   return [...plan.rungs.map((rung, index) => rungRendition(rung.name, checked[index] ?? smallest)), ...derived]
 }
 
+/** One process decodes once and makes all rungs. */
+async function makeWhole(
+  tools: MediaTools,
+  order: MakeOrder,
+  options: MediaOptions,
+  report: (fraction: number) => void,
+): Promise<readonly CheckedMedia[]> {
+  await make(tools, order, options, report)
+  return checkRungs(tools, order, options)
+}
+
 async function make(
   tools: MediaTools,
-  order: EncodeOrder,
+  order: MakeOrder,
   options: MediaOptions,
   report: (fraction: number) => void,
 ): Promise<void> {
-  const { path, facts, plan, outDir } = order
-  const wantsToneMap = facts.video?.hdr === true && plan.rungs.some((rung) => rung.video === 'encode')
-  const toneMap = wantsToneMap && (await canToneMap(tools))
+  const { path, facts, plan, outDir, toneMap } = order
   const command = makeCommand(path, facts, plan, outDir, { ...tools, toneMap })
   await runOrThrow(tools, command, outDir, 'Encoding the recording', options, (outMs) => {
     if (facts.durationMs !== null) report(outMs / facts.durationMs)
   })
+}
+
+async function wantsToneMap(tools: MediaTools, { facts, plan }: EncodeOrder): Promise<boolean> {
+  const isHdr = facts.video?.hdr === true && plan.rungs.some((rung) => rung.video === 'encode')
+  return isHdr && (await canToneMap(tools))
 }
 
 /** Without these two filters an HDR recording comes out washed out, but it comes out. */
@@ -151,26 +163,6 @@ async function drawMissingPictures(
   const again: Derivation = { ...work, hls: false, audio: 'none', poster, sprite, keyframesOnly: false }
   const command = deriveCommand(order.outDir, order.facts, again, tools)
   await runOrThrow(tools, command, order.outDir, 'Drawing poster and sprite', options)
-}
-
-async function runOrThrow(
-  tools: MediaTools,
-  command: MediaCommand,
-  outDir: string,
-  doing: string,
-  options: MediaOptions,
-  onOutMs: (outMs: number) => void = () => undefined,
-): Promise<void> {
-  const finished = await tools.run(command, {
-    outDir,
-    signal: options.signal,
-    onProgress: ({ outMs }) => onOutMs(outMs ?? 0),
-  })
-  const machine = machineFailure(finished, doing, tools.limits.maxWallMs)
-  if (machine !== null) throw machine
-  if (finished.code === 0) return
-  const message = `${doing} failed (${lastComplaint(finished)}). Check the original in a player; retry or replace it.`
-  throw new ReelkeepError('encode_failed', message)
 }
 
 function rungRendition(name: string, media: CheckedMedia): Rendition {

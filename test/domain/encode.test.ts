@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import type { AudioFacts, MediaFacts, VideoFacts } from '../../src/domain/encode.ts'
-import { planEncode, rungSize } from '../../src/domain/encode.ts'
+import type { AudioFacts, FrameTimes, MediaFacts, VideoFacts } from '../../src/domain/encode.ts'
+import { maySlice, planEncode, planSlices, rungSize } from '../../src/domain/encode.ts'
 
 const video: VideoFacts = {
   codec: 'h264',
@@ -145,5 +145,70 @@ describe('rungSize', () => {
     [1, 1, 2, 2, 2],
   ])('%ix%i with short side %i is %ix%i', (widthPx, heightPx, shortPx, outWidth, outHeight) => {
     expect(rungSize({ ...video, widthPx, heightPx }, shortPx)).toEqual({ widthPx: outWidth, heightPx: outHeight })
+  })
+})
+
+describe('planSlices', () => {
+  /** 25 frames per second for a minute, a keyframe every two seconds, beginning at 100 s. */
+  const ticks = Array.from({ length: 1500 }, (_, index) => 100_000 + index * 40)
+  const keyTicks = ticks.filter((_, index) => index % 50 === 0)
+  const times: FrameTimes = { tickSeconds: { over: 1, under: 1000 }, startUs: 100_000_000, ticks, keyTicks }
+  const facts: MediaFacts = { ...base, container: 'matroska,webm' }
+  const cutsOf = (change: Partial<FrameTimes>, container = facts.container) => {
+    const plan = planSlices({ ...facts, container }, { ...times, ...change }, 10_000)
+    return plan.kind === 'whole' ? plan.reason : plan.slices.map(({ fromTick, frames }) => [fromTick - 100_000, frames])
+  }
+  const even = [0, 10, 20, 30, 40, 50].map((second) => [second * 1000, 250])
+
+  it('cuts at the first keyframe after each length', () => {
+    expect(cutsOf({})).toEqual(even)
+    const sparse = keyTicks.filter((_, index) => index % 7 === 0)
+    expect(cutsOf({ keyTicks: sparse })).toEqual(
+      [0, 14, 28, 42, 56].slice(0, 4).map((second, index) => [second * 1000, index < 3 ? 350 : 450]),
+    )
+  })
+
+  it('leaves no frame out and takes none twice, in whatever order they are stored', () => {
+    const stored = ticks.map((_, index) => ticks[index ^ 1] ?? 0)
+    expect(cutsOf({ ticks: stored })).toEqual(even)
+    const plan = planSlices(facts, { ...times, ticks: stored }, 10_000)
+    if (plan.kind === 'whole') throw new Error(plan.reason)
+    expect(plan.slices.reduce((sum, { frames }) => sum + frames, 0)).toBe(ticks.length)
+    for (const [index, slice] of plan.slices.entries()) {
+      expect(slice.endTick).toBe(plan.slices[index + 1]?.fromTick ?? null)
+      expect(slice.lastTick).toBe((slice.endTick ?? 160_000) - 40)
+    }
+    expect(plan.frameTicks).toBe(40)
+  })
+
+  it('a last slice of less than half a length is part of the one before', () => {
+    const short = ticks.slice(0, 1350)
+    expect(cutsOf({ ticks: short })).toEqual([...even.slice(0, 4), [40_000, 350]])
+  })
+
+  it.each<[string, Partial<FrameTimes>, string, RegExp]>([
+    ['a frame without a time', { ticks: [...ticks, null] }, 'matroska,webm', /no time/],
+    ['two frames at one time', { ticks: [...ticks, 100_040] }, 'matroska,webm', /share a time/],
+    ['no keyframe but the first', { keyTicks: [100_000] }, 'matroska,webm', /too few keyframes/],
+    ['no frame', { ticks: [], keyTicks: [] }, 'matroska,webm', /no frame/],
+    ['ticks that no second is made of', { tickSeconds: { over: 17, under: 1000 } }, 'matroska,webm', /unusual/],
+    ['a clock that jumps', { ticks: ticks.map((tick) => (tick > 130_000 ? tick + 50_000 : tick)) }, 'mpegts', /jumps/],
+  ])('%s: whole', (_name, change, container, reason) => {
+    expect(cutsOf(change, container)).toMatch(reason)
+  })
+
+  it('a pause is no jump where the container has one clock', () => {
+    expect(cutsOf({ ticks: ticks.map((tick) => (tick > 158_000 ? tick + 50_000 : tick)) })).toHaveLength(6)
+  })
+
+  it.each([
+    ['long and encoded', { ...withVideo({ codec: 'vp8' }), durationMs: 20_001 }, true],
+    ['short', { ...withVideo({ codec: 'vp8' }), durationMs: 20_000 }, false],
+    ['copied', { ...base, durationMs: 90_000 }, false],
+    ['without a picture', { ...base, video: null, durationMs: 90_000 }, false],
+    ['of unknown length', { ...withVideo({ codec: 'vp8' }), durationMs: null }, false],
+    ['AVI', { ...withVideo({ codec: 'mpeg4' }), container: 'avi', durationMs: 90_000 }, false],
+  ])('is worth it: %s', (_name, some, expected) => {
+    expect(maySlice(some, planEncode(some), 10_000)).toBe(expected)
   })
 })
