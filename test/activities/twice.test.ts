@@ -114,11 +114,30 @@ test('every activity of a life, done twice, is done once', async () => {
   expect(await activities.beginPurge(ref)).toMatchObject({ ok: false, code: 'retention_not_ended' })
   await pass(15 * msPer.day)
   await twice('beginPurge', () => activities.beginPurge(ref))
+  // A part that a run of the encode left when it came back late.
+  const part = {
+    recording_id: recordingId,
+    plan_hash: 'x',
+    slice: 0,
+    rung: '54p',
+    key: 'x',
+    size_bytes: 1,
+    sha256: 'x',
+  }
+  await stand.db.asAccount(stand.accountId, (tx) =>
+    tx
+      .insertInto('encode_slices')
+      .values({ ...part, account_id: stand.accountId })
+      .execute(),
+  )
   for (const storeId of await activities.listPurgeStores(ref)) {
     const first = await new MockActivityEnvironment().run(() => activities.purgeStore(ref, storeId))
     expect(first).toBeGreaterThan(0)
     expect(await new MockActivityEnvironment().run(() => activities.purgeStore(ref, storeId))).toBe(0)
   }
+  expect(
+    await stand.db.asAccount(stand.accountId, (tx) => tx.selectFrom('encode_slices').select('slice').execute()),
+  ).toEqual([])
   await twice('purgeSource', () => activities.purgeSource(ref))
   await twice('certify', () => activities.certify(ref))
   expect(await stand.db.asAccount(stand.accountId, (tx) => findRecording(tx, recordingId))).toMatchObject({
