@@ -18,6 +18,7 @@ import type { Config } from './config.ts'
 import { listAccountIds } from './db/accounts.ts'
 import { openDatabase } from './db/connect.ts'
 import type { Database } from './db/connect.ts'
+import { unsetAddress } from './domain/rebuild.ts'
 import { msPer } from './domain/units.ts'
 import { createLogger } from './log.ts'
 import { defaultMediaLimits } from './media/encoder.ts'
@@ -117,7 +118,7 @@ function chooseDeps(config: Config, { pipeline, ...opened }: Opened): ActivityDe
     }),
     scratchDir: config.scratchDir,
     baseUrl: config.api.baseUrl,
-    startRecording: (input) => pipeline.startRecording(input),
+    startRecording: (input, options) => pipeline.startRecording(input, options),
     sign: createSigner(createPrivateKey(readFileSync(config.signingKeyFile))),
   }
 }
@@ -137,7 +138,7 @@ async function ensureInboxSchedules(db: Database, config: Config): Promise<void>
   const inboxes: { accountId: string; inboxId: string }[] = []
   for (const accountId of await listAccountIds(db)) {
     const rows = await db.asAccount(accountId, (tx) =>
-      tx.selectFrom('stores').select('id').where('role', '=', 'inbox').execute(),
+      tx.selectFrom('stores').select('id').where('role', '=', 'inbox').where('url', '<>', unsetAddress).execute(),
     )
     inboxes.push(...rows.map((row) => ({ accountId, inboxId: row.id })))
   }

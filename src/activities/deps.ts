@@ -34,8 +34,8 @@ export interface ActivityDeps {
   /** Where links in mail lead, without a trailing slash. */
   readonly baseUrl: string
   readonly log: Logger
-  /** Begins (or finds) the life of a complete deposit. */
-  readonly startRecording: (input: RecordingInput) => Promise<void>
+  /** Begins (or finds) the life of a complete deposit or of a recording; `wake` makes one that runs look at its rows again. */
+  readonly startRecording: (input: RecordingInput, options?: { wake: boolean }) => Promise<void>
   /** Aborts when this worker is told to stop: work that only waits ends at once, and another worker goes on with it. */
   readonly stopping: AbortSignal
   readonly sign: (payload: CertificatePayload) => Certificate

@@ -9,11 +9,12 @@ import {
   WorkflowUpdateRPCTimeoutOrCancelledError,
   WorkflowNotFoundError,
 } from '@temporalio/client'
+import type { WorkflowStartOptions } from '@temporalio/client'
 import { ApplicationFailure, TimeoutFailure } from '@temporalio/common'
 import { msToTs } from '@temporalio/common/lib/time.js'
 import { isErrorCode, ReelkeepError } from '../domain/errors.ts'
 import type { CommandRequest } from '../domain/commands.ts'
-import { fixityPassId, fixityWorkflowId, recordingWorkflowId, taskQueues } from '../workflows/names.ts'
+import { fixityPassId, fixityWorkflowId, lookAgain, recordingWorkflowId, taskQueues } from '../workflows/names.ts'
 import type {
   CommandResult,
   FixityInput,
@@ -31,8 +32,12 @@ export interface Pipeline {
    * @throws the command's own codes, pipeline_unavailable
    */
   command(recordingId: string, request: CommandRequest, askAgain?: () => Promise<void>): Promise<CommandResult>
-  /** Begins (or finds) the life of a complete deposit. A second call changes nothing. */
-  startRecording(input: RecordingInput): Promise<void>
+  /**
+   * Begins (or finds) the life of a complete deposit, or (`accepted`) of a recording that lost its own. A second call
+   * changes nothing: one that runs is left alone, or, with `wake`, told to look at its rows again; one that came to its
+   * end is never begun again, unless it was terminated or failed while its recording still exists.
+   */
+  startRecording(input: RecordingInput, options?: { wake: boolean }): Promise<void>
   /** One look at an inbox, now. */
   lookAtInbox(accountId: string, inboxId: string): Promise<void>
   /** Begins a check of one recording's copies, or finds the one that runs. */
@@ -92,16 +97,19 @@ export function openPipeline(options: { address: string; namespace: string }): P
         },
         { withinMs: answerTimeoutMs, tooLate: () => noAnswer() },
       ),
-    async startRecording(input) {
-      await within(() =>
-        client.workflow.start('recordingWorkflow', {
-          workflowId: recordingWorkflowId(input.recordingId),
-          taskQueue: taskQueues.life,
-          args: [input],
-          workflowIdConflictPolicy: 'USE_EXISTING',
-          workflowIdReusePolicy: 'REJECT_DUPLICATE',
-        }),
-      ).catch((error: unknown) => {
+    async startRecording(input, { wake } = { wake: false }) {
+      const life: WorkflowStartOptions = {
+        workflowId: recordingWorkflowId(input.recordingId),
+        taskQueue: taskQueues.life,
+        args: [input],
+        workflowIdConflictPolicy: 'USE_EXISTING',
+        workflowIdReusePolicy: input.accepted === true ? 'ALLOW_DUPLICATE_FAILED_ONLY' : 'REJECT_DUPLICATE',
+      }
+      const begin = async () => {
+        if (wake) await client.workflow.signalWithStart('recordingWorkflow', { ...life, signal: lookAgain })
+        else await client.workflow.start('recordingWorkflow', life)
+      }
+      await within(begin).catch((error: unknown) => {
         if (!(error instanceof Error && error.name === 'WorkflowExecutionAlreadyStartedError')) throw error
       })
     },

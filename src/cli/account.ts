@@ -10,6 +10,7 @@ import { ReelkeepError } from '../domain/errors.ts'
 import { defaultPolicy } from '../domain/policy.ts'
 import { ensureSchedules } from '../schedules.ts'
 import { openStore } from '../storage/open.ts'
+import type { Store } from '../storage/store.ts'
 import type { CliContext } from './context.ts'
 import { oneLine } from './terminal.ts'
 
@@ -34,7 +35,7 @@ export function addAccount(program: Command, context: CliContext): void {
     .requiredOption('--admin <name>', 'name of the administrator')
     .requiredOption('--email <address>', 'their mail address')
     .action((name: string, { admin, email }: { admin: string; email: string }) =>
-      withDatabase(context, async (db) => {
+      withDatabase(context, 1, async (db) => {
         const key = `rk_${randomBytes(32).toString('base64url')}`
         const accountId = await ensureAccount(db, { name, policy: defaultPolicy })
         await db.asAccount(accountId, async (tx) => {
@@ -61,7 +62,7 @@ export function addAccount(program: Command, context: CliContext): void {
     .option('--account <id>', 'the account, where there are several')
     .option('--no-check', 'do not try it (it cannot be reached from this machine)')
     .action((name: string, url: string, options: Omit<StoreOptions, 'name' | 'url'>) =>
-      withDatabase(context, (db) => addStore(context, db, { ...options, name, url })),
+      withDatabase(context, 1, (db) => addStore(context, db, { ...options, name, url })),
     )
 }
 
@@ -70,10 +71,8 @@ async function addStore(context: CliContext, db: Database, options: StoreOptions
   const { name } = options
   const role = storeRoles.find((known) => known === options.role)
   if (role === undefined) throw new ReelkeepError('invalid_request', `--role must be one of ${storeRoles.join(', ')}.`)
-  const placeholders = { DATABASE_URL: '-', TEMPORAL_ADDRESS: '-', SIGNING_KEY_FILE: '-' }
-  const config = loadConfig({ ...placeholders, SECRETS_DIR: findHome(env).secretsDir, ...env })
   // Opened even without a check: an address that cannot be read is refused now, not by the first recording.
-  const store = openStore(options.url, (secret) => config.resolveSecret(secret))
+  const store = openConfiguredStore(env, options.url)
   try {
     if (options.check) await store.check()
   } finally {
@@ -85,6 +84,13 @@ async function addStore(context: CliContext, db: Database, options: StoreOptions
   )
   terminal.answer(oneLine(`Store "${name}" (${id}): ${role} in ${options.site}, ${store.label}`))
   if (role === 'inbox') await scheduleLooks(context, accountId, id)
+}
+
+/** The store at an address, with the secrets that this command line can reach. @throws invalid_config, store_misconfigured */
+export function openConfiguredStore(env: NodeJS.ProcessEnv, url: string): Store {
+  const placeholders = { DATABASE_URL: '-', TEMPORAL_ADDRESS: '-', SIGNING_KEY_FILE: '-' }
+  const config = loadConfig({ ...placeholders, SECRETS_DIR: findHome(env).secretsDir, ...env })
+  return openStore(url, (secret) => config.resolveSecret(secret))
 }
 
 async function findAccount(db: Database, wanted: string | undefined): Promise<string> {
@@ -119,9 +125,14 @@ async function scheduleLooks({ env, terminal }: CliContext, accountId: string, i
   }
 }
 
-async function withDatabase(context: CliContext, work: (db: Database) => Promise<void>): Promise<void> {
+/** Works on the database itself, as the application role. @throws invalid_config where there is none */
+export async function withDatabase(
+  context: CliContext,
+  maxConnections: number,
+  work: (db: Database) => Promise<void>,
+): Promise<void> {
   const { appUrl } = await findDatabaseUrls(context.env, findHome(context.env))
-  const db = openDatabase(appUrl, { maxConnections: 1 })
+  const db = openDatabase(appUrl, { maxConnections })
   try {
     await work(db)
   } finally {

@@ -6,6 +6,7 @@ import { addDecisions } from './decisions.ts'
 import { addDrop } from './drop.ts'
 import { addFixity } from './fixity.ts'
 import { addReading } from './reading.ts'
+import { addRebuild } from './rebuild.ts'
 import { addRecorder } from './recorder.ts'
 import { addStackCommands } from './stack-commands.ts'
 import { addVerify } from './verify.ts'
@@ -31,5 +32,6 @@ export function createProgram(context: CliContext): Command {
   addVerify(program, context)
   addAudit(program, context)
   addAccount(program, context)
+  addRebuild(program, context)
   return program
 }

@@ -1,4 +1,5 @@
 import { ReelkeepError } from '../domain/errors.ts'
+import { isPlaceholderDirectory } from '../domain/rebuild.ts'
 import type { Assignment } from '../domain/recording.ts'
 import { insertAudit } from './audit.ts'
 import { brokeUnique, msOf } from './connect.ts'
@@ -67,6 +68,8 @@ export async function insertRecorder(tx: AccountTx, recorder: NewRecorder): Prom
       `${recorder.inboxId} is no inbox of this account; GET /api/v1/stores lists them.`,
     )
   await requirePeople(tx, [recorder.managerId, recorder.defaultOwnerId])
+  const rebuilt = await completeRebuilt(tx, recorder)
+  if (rebuilt !== null) return rebuilt
   const { id } = await tx
     .insertInto('recorders')
     .values({
@@ -87,6 +90,24 @@ export async function insertRecorder(tx: AccountTx, recorder: NewRecorder): Prom
     .catch(explainTaken)
   await insertAudit(tx, 'recorder.created', { recorderId: id, name: recorder.name, directory: recorder.directory })
   return recorderOf(await recorderQuery(tx).where('d.id', '=', id).executeTakeFirstOrThrow())
+}
+
+/** A recorder that was rebuilt by its name gets the inbox and directory it had: its recordings stay its own. */
+async function completeRebuilt(tx: AccountTx, recorder: NewRecorder): Promise<RecorderView | null> {
+  const found = await tx
+    .selectFrom('recorders')
+    .select(['id', 'directory'])
+    .where('name', '=', recorder.name)
+    .executeTakeFirst()
+  if (found === undefined || !isPlaceholderDirectory(found.directory)) return null
+  await tx
+    .updateTable('recorders')
+    .set({ ...columnsOf(recorder), inbox_id: recorder.inboxId, directory: recorder.directory })
+    .where('id', '=', found.id)
+    .execute()
+    .catch(explainTaken)
+  await insertAudit(tx, 'recorder.completed', { recorderId: found.id, directory: recorder.directory })
+  return findRecorder(tx, found.id)
 }
 
 /** Changes a recorder; null when there is none. The same change again changes nothing. @throws invalid_request, name_taken */

@@ -113,7 +113,7 @@ export interface Schema {
     certificate: JsonOrNull<unknown>
     fixity_at: InstantOrNull
     fixity_due_at: Instant
-    version: ColumnType<string, never, never>
+    version: ColumnType<string, number | undefined, never>
     created_at: Instant
   }
   files: {
@@ -223,6 +223,13 @@ export interface Schema {
     occasion: string
     recipient: string
     sent_at: Instant
+  }
+  life_rounds: {
+    account_id: string
+    began_at: Instant
+    after_id: string | null
+    ended_at: InstantOrNull
+    wake: Generated<boolean>
   }
   state_counts: { account_id: string; state: RecordingState; recordings: number; bytes: string }
 }

@@ -44,6 +44,11 @@ export function openStore(url: string, resolveSecret: ResolveSecret): Store {
       return openS3(parsed, resolveSecret)
     case 'sftp:':
       return openSftp(parsed, resolveSecret)
+    case 'unset:':
+      throw new ReelkeepError(
+        'store_misconfigured',
+        'The address of this store is not known since the database was rebuilt from manifests. Say it with `reelkeep store add`.',
+      )
     default:
       throw invalid(redact(parsed), 'its scheme is none of local, file, s3, sftp')
   }

@@ -15,7 +15,7 @@ import type { Policy } from '../domain/policy.ts'
 import type { ProblemOption, RecordingFacts, Stage, Waiting } from '../domain/recording.ts'
 import { records } from './activity-options.ts'
 import { readFailure, refuse } from './failures.ts'
-import { commandUpdate, statusQuery } from './messages.ts'
+import { commandUpdate, lookAgainSignal, statusQuery } from './messages.ts'
 import type { CommandResult, OwedNotice, RecordingInput } from './messages.ts'
 import { attributeKeys } from './search-attributes.ts'
 
@@ -72,6 +72,8 @@ export function beginLife(input: RecordingInput): Life {
     waiting: { waitingFor: 'a worker', nextStep: 'the file is taken in', nextAtMs: null },
   }
   setHandler(statusQuery, () => ({ facts: life.facts, waiting: life.waiting }))
+  // A look that fails is no failure of the life: the next stage looks again.
+  setHandler(lookAgainSignal, async () => void (await refresh(life).catch(() => null)))
   for (const kind of commandKinds)
     setHandler(commandUpdate(kind), (request) => obey(life, request), {
       validator: (request) => validate(life, request),

@@ -1,7 +1,8 @@
-import { defineQuery, defineUpdate } from '@temporalio/workflow'
+import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow'
 import type { CommandKind, CommandRequest } from '../domain/commands.ts'
 import type { NoticeKind } from '../domain/notice.ts'
 import type { RecordingFacts, Waiting } from '../domain/recording.ts'
+import { lookAgain } from './names.ts'
 
 /** What starts a recording's life: a deposit that is complete. The recording carries the deposit's id. */
 export interface RecordingInput {
@@ -69,6 +70,9 @@ export interface CommandResult {
 export function commandUpdate(kind: CommandKind) {
   return defineUpdate<CommandResult, [CommandRequest]>(kind)
 }
+
+/** The rows were changed behind the life's back (rebuilt from manifests): it looks at them again. */
+export const lookAgainSignal = defineSignal(lookAgain)
 
 /** Where a life stands, for people who look at the workflow itself. */
 export const statusQuery = defineQuery<{ facts: RecordingFacts | null; waiting: Waiting }>('status')
