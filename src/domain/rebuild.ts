@@ -103,8 +103,17 @@ export const notInManifests: readonly Loss[] = [
     instead: 'rebuild from each further store, too (--as backup)',
   },
   {
-    what: 'internal numbers of rows, and when they were made',
-    columns: ['files.id', 'files.created_at', 'copies.id', 'copies.file_id', 'recordings.recorder_id'],
+    what: 'internal numbers of rows, when they were made, and instants finer than a millisecond',
+    columns: [
+      'files.id',
+      'files.created_at',
+      'copies.id',
+      'copies.file_id',
+      'recordings.recorder_id',
+      'recordings.created_at',
+      'stores.id',
+      'stores.created_at',
+    ],
     instead: 'new ones; recordings, deposits and the account keep theirs',
   },
   {

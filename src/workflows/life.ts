@@ -51,6 +51,8 @@ export interface Life {
   stopEncode: (() => void) | null
   /** Notices on their way: nothing waits for them but, for a while, the end of a run. */
   readonly owedNotices: Set<OwedNotice>
+  /** How often it was told that its rows were changed behind its back. */
+  looksAgain: number
   readonly parked: Set<Parked>
   readonly applied: string[]
   waiting: Waiting
@@ -67,13 +69,17 @@ export function beginLife(input: RecordingInput): Life {
     resting: false,
     stopEncode: null,
     owedNotices: new Set(),
+    looksAgain: 0,
     parked: new Set(),
     applied: [...(input.appliedRequests ?? [])],
     waiting: { waitingFor: 'a worker', nextStep: 'the file is taken in', nextAtMs: null },
   }
   setHandler(statusQuery, () => ({ facts: life.facts, waiting: life.waiting }))
-  // A look that fails is no failure of the life: the next stage looks again.
-  setHandler(lookAgainSignal, async () => void (await refresh(life).catch(() => null)))
+  setHandler(lookAgainSignal, async () => {
+    // A look that fails is no failure of the life: the next stage looks again.
+    await refresh(life).catch(() => null)
+    life.looksAgain += 1
+  })
   for (const kind of commandKinds)
     setHandler(commandUpdate(kind), (request) => obey(life, request), {
       validator: (request) => validate(life, request),

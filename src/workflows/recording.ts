@@ -147,7 +147,9 @@ async function beginRetention(life: Life): Promise<void> {
 /** Keeps the recording as long as its plan says; reminds its owner; then the policy asks for deletion. */
 async function retain(life: Life, facts: RecordingFacts): Promise<void> {
   if (workflowInfo().continueAsNewSuggested) await goOnInNewRun(life)
+  const { looksAgain } = life
   const changed = () =>
+    life.looksAgain !== looksAgain ||
     life.facts?.state !== 'retained' ||
     life.facts.planHash !== facts.planHash ||
     life.facts.holds.length !== facts.holds.length

@@ -262,7 +262,7 @@ function installQuietRuntime(): void {
 }
 
 /** A namespace of its own: test files share the server, never the queues. */
-async function makeNamespace(address: string): Promise<string> {
+export async function makeNamespace(address = inject('temporalAddress')): Promise<string> {
   const namespace = `test-${randomUUID().slice(0, 8)}`
   const connection = await Connection.connect({ address })
   try {
