@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Database } from '../db/connect.ts'
+import { areCopiesVerified } from '../db/facts.ts'
 import {
   addRebuiltCopies,
   ensureRebuiltAccount,
@@ -36,9 +37,9 @@ export interface RebuildRequest {
 
 /** What became of one folder of the store. */
 export type Outcome =
-  | { readonly kind: 'inserted'; readonly title: string; readonly files: number }
-  | { readonly kind: 'copies_added'; readonly copies: number }
-  | { readonly kind: 'unchanged' }
+  | { readonly kind: 'inserted'; readonly title: string; readonly files: number; readonly enoughCopies: boolean }
+  | { readonly kind: 'copies_added'; readonly copies: number; readonly enoughCopies: boolean }
+  | { readonly kind: 'unchanged'; readonly enoughCopies: boolean }
   | { readonly kind: 'refused'; readonly why: RefusalKind; readonly reason: string }
 
 /** Why a folder became no recording. */
@@ -60,6 +61,8 @@ export interface RebuildReport {
   readonly copiesAdded: readonly Listed<OutcomeOf<'copies_added'>>[]
   readonly unchanged: number
   readonly refused: readonly Listed<OutcomeOf<'refused'>>[]
+  /** How many of them have fewer verified copies, or at fewer sites, than the policy asks for. */
+  readonly lackingCopies: number
   /** What stands in the store and is no recording's. */
   readonly strangers: { readonly count: number; readonly examples: readonly string[] }
   readonly notInManifests: readonly Loss[]
@@ -107,6 +110,7 @@ export async function rebuild(request: RebuildRequest): Promise<RebuildReport> {
     copiesAdded: outcomes.filter((one) => one.kind === 'copies_added'),
     unchanged: outcomes.filter((one) => one.kind === 'unchanged').length,
     refused: outcomes.filter((one) => one.kind === 'refused'),
+    lackingCopies: outcomes.filter((one) => one.kind !== 'refused' && !one.enoughCopies).length,
     strangers: content.strangers,
     notInManifests,
   }
@@ -186,26 +190,26 @@ async function take(
   if ('kind' in read) return read
   const { db } = request
   const known = await db.asAccount(found.accountId, (tx) => findSealed(tx, found.recordingId))
-  if (known !== null) return addCopies(db, await into(found.accountId), read, known)
-  const answer = await insertRebuilt(db, await into(found.accountId), read)
-  if (answer === 'known') return { kind: 'unchanged' }
+  const fault = known === null ? null : faultOf(known, read)
+  if (fault !== null) return fault
+  const account = await into(found.accountId)
+  const answer = known === null ? await insertRebuilt(db, account, read) : 'known'
+  if (typeof answer === 'object')
+    return refused('same_bytes', `the account keeps the same bytes as recording ${answer.sameBytesAs}`)
+  const copies = answer === 'known' ? await addRebuiltCopies(db, account, read) : 0
+  const enoughCopies = await db.asAccount(found.accountId, (tx) => areCopiesVerified(tx, found.recordingId))
   if (answer === 'inserted')
-    return { kind: 'inserted', title: read.manifest.title, files: read.manifest.files.length + 1 }
-  return refused('same_bytes', `the account keeps the same bytes as recording ${answer.sameBytesAs}`)
+    return { kind: 'inserted', title: read.manifest.title, files: read.manifest.files.length + 1, enoughCopies }
+  return copies === 0 ? { kind: 'unchanged', enoughCopies } : { kind: 'copies_added', copies, enoughCopies }
 }
 
-async function addCopies(
-  db: Database,
-  into: RebuiltAccount,
-  read: CheckedPackage,
-  known: SealedRecording,
-): Promise<Outcome> {
+/** Why copies of this package are none of the recording that the database has under its id. */
+function faultOf(known: SealedRecording, read: CheckedPackage): OutcomeOf<'refused'> | null {
   if (known.state === 'purging' || known.state === 'purged')
     return refused('differs', `the recording is ${known.state} in the database, and its files stand here still`)
-  if (known.manifestSha256 !== read.manifestSha256)
-    return refused('differs', 'the recording of this id in the database was sealed with another manifest')
-  const copies = await addRebuiltCopies(db, into, read)
-  return copies === 0 ? { kind: 'unchanged' } : { kind: 'copies_added', copies }
+  return known.manifestSha256 === read.manifestSha256
+    ? null
+    : refused('differs', 'the recording of this id in the database was sealed with another manifest')
 }
 
 function refused(why: RefusalKind, reason: string): OutcomeOf<'refused'> {

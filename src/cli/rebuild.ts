@@ -96,6 +96,11 @@ function describe(report: RebuildReport): string {
     ...inserted.map((one) => `  inserted  ${one.recordingId}  ${one.files} files  ${one.title}`),
     ...copiesAdded.map((one) => `  copies    ${one.recordingId}  ${one.copies}`),
     ...refused.map((one) => `  REFUSED   ${one.accountId}/${one.recordingId}  ${refusals[one.why]}: ${one.reason}`),
+    ...(report.lackingCopies === 0
+      ? []
+      : [
+          `${report.lackingCopies} of them have fewer verified copies, or at fewer sites, than the policy asks for: rebuild from the other stores, too.`,
+        ]),
     ...(strangers.count === 0
       ? []
       : [`${strangers.count} other object(s) in the store are no recording's: ${strangers.examples.join(', ')}`]),

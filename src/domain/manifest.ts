@@ -76,6 +76,8 @@ export function readManifest(text: string, place: ManifestPlace): ManifestReadin
     media: readMedia(parsed['media'], problems),
     files,
   }
+  if (manifest.owner !== null && !/^[^\s\p{Cc}]+$/u.test(manifest.owner))
+    problems.push(`owner is ${brief(manifest.owner)}, not an address`)
   fields.nothingElse(['version', 'files', 'media'])
   problems.push(...problemsOfPlace(manifest, place), ...problemsOfTime(manifest))
   const original = files.find((file) => file.kind === 'original')
@@ -158,6 +160,11 @@ function isFileKind(kind: string): kind is FileKind {
   return Object.hasOwn(fileKinds, kind)
 }
 
+/** Sound, pictures, data: nothing that a browser would run. */
+function isMediaType(type: string): boolean {
+  return /^(audio|video|image|text|application)\/[a-z0-9.+-]+$/.test(type) && !/html|script|svg/.test(type)
+}
+
 function readFiles(value: unknown, problems: string[]): readonly ReadFile[] {
   if (!Array.isArray(value) || value.length === 0 || value.length > mostFiles) {
     problems.push(`files is ${brief(value)}, not a list of 1 to ${mostFiles} files`)
@@ -180,6 +187,9 @@ function readFiles(value: unknown, problems: string[]): readonly ReadFile[] {
     }
     fields.nothingElse()
     if (!/^[0-9a-f]{64}$/.test(file.sha256)) problems.push(`files[${index}].sha256 is no SHA-256 in lower-case hex`)
+    // It becomes a header of the API's answers, to people who are signed in there.
+    if (!isMediaType(file.contentType))
+      problems.push(`files[${index}].contentType is ${brief(file.contentType)}, which no file of ours has`)
     if (isFileKind(kind)) return [{ ...file, kind }]
     problems.push(`files[${index}].kind is ${brief(kind)}, which no file is`)
     return []
@@ -247,10 +257,9 @@ function problemsOfPlace({ accountId, recordingId, files }: Manifest, place: Man
   if (recordingId !== place.recordingId)
     problems.push(`it says recording ${brief(recordingId)}, and stands in another one's folder`)
   const prefix = `${recordingPrefix(place.accountId, place.recordingId)}/`
-  for (const { key } of files) {
-    const parts = key.split('/')
-    const clean = parts.every((part) => part !== '' && part !== '.' && part !== '..') && !key.includes('\\')
-    if (!clean || !key.startsWith(prefix)) problems.push(`the key ${brief(key)} is not below its own folder`)
+  for (const { key, name } of files) {
+    if (!isCleanPath(key) || !key.startsWith(prefix)) problems.push(`the key ${brief(key)} is not below its own folder`)
+    if (!isCleanPath(name)) problems.push(`the name ${brief(name)} is no plain name`)
   }
   for (const field of ['key', 'name'] as const) {
     const seen = new Set([field === 'key' ? manifestKey(place.accountId, place.recordingId) : 'manifest.json'])
@@ -268,6 +277,11 @@ function problemsOfPlace({ accountId, recordingId, files }: Manifest, place: Man
       problems.push(`its original is ${brief(name)} at ${brief(key)}: no original has such a name and key`)
   }
   return problems
+}
+
+function isCleanPath(path: string): boolean {
+  const parts = path.split('/')
+  return parts.every((part) => part !== '' && part !== '.' && part !== '..') && !/[\\\p{Cc}]/u.test(path)
 }
 
 function problemsOfTime({ acceptedAt, retainUntil }: Pick<Manifest, 'acceptedAt' | 'retainUntil'>): string[] {
