@@ -1,5 +1,6 @@
+import { listAccountIds } from './accounts.ts'
 import { msOf } from './connect.ts'
-import type { AccountTx } from './connect.ts'
+import type { AccountTx, Database } from './connect.ts'
 
 /** A store as lists show it. */
 export interface StoreView {
@@ -41,6 +42,20 @@ export async function listStores(tx: AccountTx): Promise<StoreView[]> {
     url: row.url,
     createdAtMs: msOf(row.created_at),
   }))
+}
+
+/**
+ * The whole URL of a store of any account, or null where this database has none of this id: for commands of the machine's
+ * operator, who can read the database anyway. @throws database_unavailable
+ */
+export async function findStoreUrl(db: Database, storeId: string): Promise<string | null> {
+  for (const accountId of await listAccountIds(db)) {
+    const row = await db.asAccount(accountId, (tx) =>
+      tx.selectFrom('stores').select('url').where('id', '=', storeId).executeTakeFirst(),
+    )
+    if (row !== undefined) return row.url
+  }
+  return null
 }
 
 /**

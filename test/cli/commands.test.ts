@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { text as readText } from 'node:stream/consumers'
-import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -293,6 +293,7 @@ describe('drop', () => {
   test('puts the whole file into the inbox under its own name and leaves nothing else there', async () => {
     const file = join(folder, "it's 100% & more.mp4")
     await writeFile(file, 'bytes')
+    await mkdir(join(folder, 'in box'))
     answers = places(join(folder, 'in box'))
     expect((await run('drop', file, '--recorder', 'Hall', '--no-wait')).error).toBeNull()
     expect(await readdir(join(folder, 'in box', 'hall'))).toEqual(["it's 100% & more.mp4"])
@@ -302,6 +303,7 @@ describe('drop', () => {
   test('waits, and a refused file ends with exit code 1 and the reason', async () => {
     const file = join(folder, 'bad.mp4')
     await writeFile(file, 'bytes')
+    await mkdir(join(folder, 'inbox'))
     let looks = 0
     const deposit = {
       id: 'd',
@@ -320,6 +322,18 @@ describe('drop', () => {
     expect(error).toBeNull()
     expect(out).toContain('It is no video. Next: Replace it.')
     expect(process.exitCode).toBe(1)
+  })
+  test.each([
+    ['of an upload that still runs', 'cut.mp4.part', 'here', 'invalid_request', 'Rename the file'],
+    ['in a directory of another machine', 'fine.mp4', 'elsewhere', 'store_unavailable', 'where Reelkeep runs'],
+  ])('a name %s is refused before anything is written', async (_, name, inbox, code, words) => {
+    await mkdir(join(folder, 'here'))
+    await writeFile(join(folder, name), 'bytes')
+    answers = places(join(folder, inbox))
+    const { error } = await run('drop', join(folder, name), '--recorder', 'Hall')
+    expect(error).toMatchObject({ code, message: expect.stringContaining(words) })
+    expect((await readdir(folder)).sort()).toEqual([name, 'here'].sort())
+    expect(await readdir(join(folder, 'here'))).toEqual([])
   })
   test('an unknown recorder is answered with those there are', async () => {
     answers = places(folder)
