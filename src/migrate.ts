@@ -40,7 +40,7 @@ export async function migrateUp(ownerUrl: string, options: { fastForward?: boole
     if (error !== undefined)
       throw new ReelkeepError(
         'invalid_config',
-        `The database could not be migrated: ${describe(error)}. Nothing of that migration was kept.`,
+        `The database could not be migrated: ${describe(error)}. Nothing of that migration was kept. Check that DATABASE_OWNER_URL names the owner of the database, then start again.`,
         {
           cause: error,
         },

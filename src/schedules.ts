@@ -46,11 +46,52 @@ export async function ensureSchedules(
   }
 }
 
+/**
+ * Makes sure that a Temporal which somebody else runs has the namespace and what recordings are found by in it. A life
+ * cannot go on in a namespace without these search attributes, and nothing but Temporal's own log would say why.
+ * @throws pipeline_unavailable, invalid_config with the command that adds what is missing
+ */
+export async function requireNamespace(
+  { address, namespace }: { readonly address: string; readonly namespace: string },
+  searchAttributes: Readonly<Record<string, string>>,
+): Promise<void> {
+  const connection = await connect(address)
+  try {
+    const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace })
+    const missing = Object.entries(searchAttributes).filter(([name]) => !Object.hasOwn(customAttributes, name))
+    if (missing.length === 0) return
+    const names = missing.map(([name, type]) => `--name ${name} --type ${type}`).join(' ')
+    const message = `The namespace "${namespace}" of Temporal at ${address} has no search attributes ${missing.map(([name]) => name).join(', ')}. Add them with \`temporal operator search-attribute create --address ${address} --namespace ${namespace} ${names}\`, then start again.`
+    throw new ReelkeepError('invalid_config', message)
+  } catch (error) {
+    throw explainNamespace(error, address, namespace)
+  } finally {
+    await connection.close()
+  }
+}
+
+function explainNamespace(error: unknown, address: string, namespace: string): unknown {
+  if (error instanceof ReelkeepError) return error
+  const notFound = 5
+  const known = error instanceof Error && 'code' in error && error.code === notFound
+  if (!known)
+    return new ReelkeepError(
+      'pipeline_unavailable',
+      `Temporal at ${address} did not say what its namespace "${namespace}" holds (${error instanceof Error ? error.message : String(error)}). Check that a Temporal frontend runs there, then start again.`,
+      { cause: error },
+    )
+  return new ReelkeepError(
+    'invalid_config',
+    `Temporal at ${address} has no namespace "${namespace}". Create it with \`temporal operator namespace create --address ${address} --namespace ${namespace}\`, or set TEMPORAL_NAMESPACE to another.`,
+    { cause: error },
+  )
+}
+
 async function connect(address: string): Promise<Connection> {
   try {
     return await Connection.connect({ address, connectTimeout: 10 * msPer.second })
   } catch (cause) {
-    const message = `Temporal at ${address} does not answer, so the inboxes have no schedules. Check that it runs and TEMPORAL_ADDRESS; a restart of the worker tries again.`
+    const message = `Temporal at ${address} does not answer, so the inboxes have no schedules. Check that it runs and TEMPORAL_ADDRESS; a restart tries again.`
     throw new ReelkeepError('pipeline_unavailable', message, { cause })
   }
 }

@@ -180,6 +180,11 @@ export async function choosePorts(
 
 const givenPorts = new Set<number>()
 
+/** True where nothing listens on this port of 127.0.0.1. */
+export async function isPortFree(port: number): Promise<boolean> {
+  return (await tryPort(port)) !== null
+}
+
 function tryPort(port: number): Promise<number | null> {
   return new Promise((resolve) => {
     const server = createServer()

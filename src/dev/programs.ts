@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { ReelkeepError } from '../domain/errors.ts'
 import { exists } from './commands.ts'
 import type { Say } from './commands.ts'
+import { holdsPort } from './listening.ts'
 import { findRoot } from './root.ts'
 import type { Home } from './home.ts'
 import { choosePorts } from './processes.ts'
@@ -32,7 +33,7 @@ export async function startApi({ home, env, say }: ProgramOptions, port: number)
     ports: [port],
     runDir: home.runDir,
     logFile: join(home.logsDir, 'api.log'),
-    ready: () => answers(`http://127.0.0.1:${port}/readyz`),
+    ready: async (pid) => (await holdsPort(pid, port)) && answers(`http://127.0.0.1:${port}/readyz`),
     readyTimeoutMs,
     say,
   })

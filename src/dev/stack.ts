@@ -2,8 +2,9 @@ import { settings } from '../config.ts'
 import { openDatabase } from '../db/connect.ts'
 import { ReelkeepError } from '../domain/errors.ts'
 import { migrateUp } from '../migrate.ts'
-import { ensureSchedules } from '../schedules.ts'
+import { ensureSchedules, requireNamespace } from '../schedules.ts'
 import type { Say } from './commands.ts'
+import { requireDatabase } from './configured-database.ts'
 import { resolveFfmpeg } from './ffmpeg.ts'
 import type { FfmpegPrograms } from './ffmpeg.ts'
 import { ensureDemoAccount, ensureEmptyAccount } from './first-account.ts'
@@ -11,7 +12,7 @@ import type { FirstAccount } from './first-account.ts'
 import { createFolders, ensureSigningKey, readStackFile, writeStackFile } from './home.ts'
 import type { Home, StackFile } from './home.ts'
 import { startPostgres } from './postgres.ts'
-import { choosePorts, lockHome } from './processes.ts'
+import { choosePorts, isPortFree, lockHome } from './processes.ts'
 import { startApi, startWorker } from './programs.ts'
 import type { Service } from './supervisor.ts'
 import { productSearchAttributes } from '../workflows/search-attributes.ts'
@@ -89,7 +90,7 @@ async function bringUp(options: StackOptions, started: Started): Promise<Omit<St
   const known = await readStackFile(home)
   const ffmpeg = await resolveFfmpeg({ configured: env['FFMPEG_PATH'] ?? null, install: true, say })
   const source = await resolveTemporal({
-    address: env['TEMPORAL_ADDRESS'] ?? null,
+    address: env['TEMPORAL_ADDRESS'] || null,
     cacheDir: defaultCacheDir(env),
     say,
   })
@@ -103,11 +104,7 @@ async function bringUp(options: StackOptions, started: Started): Promise<Omit<St
     { address: servers.temporalAddress, namespace: namespaceOf(env) },
     account.inboxIds.map((inboxId) => ({ accountId: account.accountId, inboxId })),
   )
-  const port = await chooseApiPort(options, known)
-  const url = `http://127.0.0.1:${port}`
-  const stack: StackFile = { fastForward, demo, url, ports: rememberPorts(port, servers, known) }
-  await writeStackFile(home, stack)
-  await startPrograms(options, { port, url, servers, ffmpeg, started })
+  const url = await startPrograms(options, { known, demo, fastForward, servers, ffmpeg, started })
   return { ...account, url, temporalUiUrl: servers.temporalUiUrl, ffmpegPath: ffmpeg.ffmpegPath, demo, fastForward }
 }
 
@@ -136,8 +133,11 @@ async function startDatabase(
 ): Promise<Pick<Servers, 'appUrl' | 'ownerUrl' | 'postgresPort'>> {
   const configured = env['DATABASE_URL']
   if (configured) {
+    const ownerUrl = env['DATABASE_OWNER_URL'] || configured
+    await requireDatabase('DATABASE_URL', configured)
+    await requireDatabase('DATABASE_OWNER_URL', ownerUrl)
     say('Postgres: the configured one (DATABASE_URL)')
-    return { appUrl: configured, ownerUrl: env['DATABASE_OWNER_URL'] || configured, postgresPort: null }
+    return { appUrl: configured, ownerUrl, postgresPort: null }
   }
   const preferred = known?.ports.postgres ?? null
   const server = await startPostgres({
@@ -156,6 +156,7 @@ async function startWorkflowServer(
   { known, source, fastForward, started }: ServerPlan,
 ): Promise<Pick<Servers, 'temporalAddress' | 'temporalUiUrl' | 'ownTemporal'>> {
   if (source.kind === 'address') {
+    await requireNamespace({ address: source.address, namespace: namespaceOf(env) }, productSearchAttributes)
     say(`Temporal: the configured one (${source.address})`)
     return { temporalAddress: source.address, temporalUiUrl: env['TEMPORAL_UI_URL'] || null, ownTemporal: false }
   }
@@ -208,15 +209,38 @@ function rememberPorts(api: number, servers: Servers, known: StackFile | null): 
 }
 
 interface ProgramPlan {
-  readonly port: number
-  readonly url: string
+  readonly known: StackFile | null
+  readonly demo: boolean
+  readonly fastForward: boolean
   readonly servers: Servers
   readonly ffmpeg: FfmpegPrograms
   readonly started: Started
 }
 
-async function startPrograms({ home, env, say }: StackOptions, plan: ProgramPlan): Promise<void> {
-  const { port, url, servers, ffmpeg, started } = plan
+/** Starts API and worker. Where another stack that starts at the same time takes the API's port first, it takes another. */
+async function startPrograms(options: StackOptions, plan: ProgramPlan): Promise<string> {
+  const { known, demo, fastForward, servers, started } = plan
+  for (let attempt = 1; ; attempt++) {
+    const port = await chooseApiPort(options, known)
+    const url = `http://127.0.0.1:${port}`
+    const stack: StackFile = { fastForward, demo, url, ports: rememberPorts(port, servers, known) }
+    await writeStackFile(options.home, stack)
+    const before = started.length
+    try {
+      await startProgramsOn(options, plan, { port, url })
+      return url
+    } catch (error) {
+      if (attempt > 1 || (await isPortFree(port))) throw error
+      await stopAll(started.splice(before))
+    }
+  }
+}
+
+async function startProgramsOn(
+  { home, env, say }: StackOptions,
+  { servers, ffmpeg, started }: ProgramPlan,
+  { port, url }: { readonly port: number; readonly url: string },
+): Promise<void> {
   const ours = {
     DATABASE_URL: servers.appUrl,
     TEMPORAL_ADDRESS: servers.temporalAddress,

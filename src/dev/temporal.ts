@@ -2,7 +2,8 @@ import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { runCommand } from './commands.ts'
 import type { Say } from './commands.ts'
-import { choosePorts } from './processes.ts'
+import { holdsPort } from './listening.ts'
+import { choosePorts, isPortFree } from './processes.ts'
 import { startService } from './supervisor.ts'
 import type { Service } from './supervisor.ts'
 
@@ -36,15 +37,27 @@ export interface LocalTemporal extends Service {
 
 /**
  * Starts (or adopts) a Temporal server and waits until its namespace knows every search attribute. After a crash it is
- * started again on the same file.
+ * started again on the same file. Where another stack that starts at the same time takes a port first, it takes others.
  * @throws missing_tool with the end of its log
  */
 export async function startTemporal(options: LocalTemporalOptions): Promise<LocalTemporal> {
-  const { binary, runDir } = options
+  const { runDir, uiPort } = options
   await mkdir(dirname(options.dbFile), { recursive: true })
-  const wanted = [options.port, undefined, undefined, ...(options.uiPort === null ? [] : [options.uiPort])]
+  const wanted = [options.port, undefined, undefined, ...(uiPort === null ? [] : [uiPort])]
   const ports = await choosePorts(runDir, 'temporal', wanted)
-  const address = `127.0.0.1:${ports[0]}`
+  try {
+    return await startOn(options, ports)
+  } catch (error) {
+    const free = await Promise.all(ports.map(isPortFree))
+    if (free.every(Boolean)) throw error
+    return startOn(options, await choosePorts(runDir, 'temporal', wanted))
+  }
+}
+
+async function startOn(options: LocalTemporalOptions, ports: readonly number[]): Promise<LocalTemporal> {
+  const { binary, runDir } = options
+  const [port = 0] = ports
+  const address = `127.0.0.1:${port}`
   const service = await startService({
     name: 'temporal',
     command: binary,
@@ -52,7 +65,7 @@ export async function startTemporal(options: LocalTemporalOptions): Promise<Loca
     ports,
     runDir,
     logFile: options.logFile,
-    ready: () => isReady(options, address),
+    ready: async (pid) => (await holdsPort(pid, port)) && isReady(options, address),
     readyTimeoutMs: 60_000,
     // It answers SIGTERM within a second, whatever its clients do; its file survives SIGKILL too.
     graceMs: 10_000,

@@ -12,6 +12,7 @@ import {
   endProcess,
   findHomeHolder,
   findService,
+  isPortFree,
   isRunning,
   lockHome,
   markProcess,
@@ -19,6 +20,7 @@ import {
   recordPath,
   writeRecord,
 } from '../../src/dev/processes.ts'
+import { holdsPort } from '../../src/dev/listening.ts'
 import { startService } from '../../src/dev/supervisor.ts'
 import type { ServiceSpec } from '../../src/dev/supervisor.ts'
 
@@ -44,6 +46,19 @@ async function sleeper() {
   const mark = await markProcess(child.pid!)
   return { child, mark: mark! }
 }
+
+test('a port belongs to the process that listens on it, not to one that would like to', async () => {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  cleanups.push(() => server.close())
+  const address = server.address()
+  const port = typeof address === 'object' && address !== null ? address.port : 0
+  const { mark } = await sleeper()
+  expect(await holdsPort(process.pid, port)).toBe(true)
+  expect(await holdsPort(mark.pid, port)).toBe(false)
+  expect(await holdsPort(process.pid, 1)).toBe(false)
+  expect(await isPortFree(port)).toBe(false)
+})
 
 function service(overrides: Partial<ServiceSpec> = {}): ServiceSpec {
   return {

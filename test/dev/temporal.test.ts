@@ -7,6 +7,7 @@ import { afterEach, beforeEach, expect, inject, test } from 'vitest'
 import { endLeftOvers } from '../../src/dev/processes.ts'
 import { resolveTemporal } from '../../src/dev/temporal-binary.ts'
 import { startTemporal } from '../../src/dev/temporal.ts'
+import { freePorts } from '../servers/process.ts'
 import type { LocalTemporalOptions } from '../../src/dev/temporal.ts'
 
 let home: string
@@ -60,6 +61,27 @@ test('workflows survive a kill -9 of the server and a new start; a later release
       expect((await client.workflow.getHandle(id).describe()).status.name).toBe('RUNNING')
   })
   await second.stop()
+})
+
+test('two that want the same port in the same moment become two servers, none in the place of the other', async () => {
+  const [port = 0] = await freePorts(1)
+  const other = await mkdtemp(join(tmpdir(), 'reelkeep-temporal-'))
+  const beside = { dbFile: join(other, 'state.sqlite'), logFile: join(other, 'log'), runDir: join(other, 'run'), port }
+  const servers = await Promise.all([start({ port, namespace: 'mine' }), start({ ...beside, namespace: 'yours' })])
+  try {
+    expect(servers[0].address).not.toBe(servers[1].address)
+    for (const [server, known, unknown] of [
+      [servers[0], 'mine', 'yours'],
+      [servers[1], 'yours', 'mine'],
+    ] as const)
+      await withClient(server.address, async ({ workflowService }) => {
+        await workflowService.describeNamespace({ namespace: known })
+        await expect(workflowService.describeNamespace({ namespace: unknown })).rejects.toThrow()
+      })
+  } finally {
+    await Promise.all(servers.map((server) => server.stop()))
+    await rm(other, { recursive: true, force: true })
+  }
 })
 
 test('a configured address is taken as it is; an earlier download is found without a word', async () => {
