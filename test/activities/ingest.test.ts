@@ -6,10 +6,15 @@ import { MockActivityEnvironment } from '@temporalio/testing'
 import { sql } from 'kysely'
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { lookOnce } from '../../src/activities/look.ts'
-import { ensureRecorder } from '../../src/db/accounts.ts'
+import { createIngestActivities } from '../../src/activities/ingest.ts'
+import type { PlacedStore } from '../../src/activities/deps.ts'
+import { ensureAccount, ensureRecorder, ensureStore } from '../../src/db/accounts.ts'
 import { recordCopy, recordStored } from '../../src/db/files.ts'
 import { findDeposit } from '../../src/db/deposits.ts'
 import { noMemory } from '../../src/domain/ingest.ts'
+import type { LookMemory } from '../../src/domain/ingest.ts'
+import { defaultPolicy } from '../../src/domain/policy.ts'
+import { openLocalStore } from '../../src/storage/local.ts'
 import { castFiles, sessionFiles, tarGzOf, zipOf } from '../media/archives.ts'
 import { newDirectory, removeDirectory } from '../media/fixtures.ts'
 import { makeLecture, openIngestStand, sha256 } from './ingest-fixture.ts'
@@ -175,6 +180,46 @@ describe('a look', () => {
     expect(await stand.lookUntilQuiet()).toHaveLength(1)
   })
 
+  it('names that look alike are different files, and each keeps its own bytes', async () => {
+    const nfc = 'hall-a/Gr\u00f6\u00dfe.mp4'
+    const nfd = 'hall-a/Gro\u0308\u00dfe.mp4'
+    const names = [nfc, nfd, 'hall-a/Talk.mp4', 'hall-a/talk.MP4', 'hall-a/zero\u200Bwidth.mp4', 'hall-a/zerowidth.mp4']
+    for (const [index, name] of names.entries()) await drop(name, `content ${index}`)
+    // A directory may be called like a recording, and a recording may lie in it.
+    await drop('hall-a/day.mp4/day.mp4', 'content of the one inside')
+    expect(await stand.lookUntilQuiet()).toHaveLength(7)
+    const found = (await stand.deposits()).map(({ path, state }) => `${path} ${state}`).sort()
+    expect(found).toEqual([...names, 'hall-a/day.mp4/day.mp4'].map((name) => `${name} complete`).sort())
+  })
+
+  it('a name in Latin-1 is said, judged, and its bytes are found again', async () => {
+    const path = Buffer.concat([
+      Buffer.from(`${stand.directories.inbox}/hall-a/`),
+      Buffer.from('Gr\u00f6\u00dfe.mp4', 'latin1'),
+    ])
+    await writeFile(path, lecture)
+    const [id = ''] = await stand.lookUntilQuiet()
+    expect((await only()).path).toBe('hall-a/Gr\uF7F6\uF7DFe.mp4')
+    expect(await stand.takeIn(id)).toEqual({ kind: 'accepted' })
+    expect((await stand.recordings())[0]?.title).toBe('Gr\uFFFD\uFFFDe')
+  })
+
+  it('a listing that leaves out a file that is there deletes nothing, and costs no recording', async () => {
+    const id = await completeOne('hall-a/kept.mp4')
+    expect(await stand.takeIn(id)).toEqual({ kind: 'accepted' })
+    const waiting = await drop('hall-a/waiting.mp4', 'waits')
+    await stand.look()
+    const list = stand.inboxStore.list.bind(stand.inboxStore)
+    stand.inboxStore.list = async function* () {}
+    expect(await stand.look()).toEqual([])
+    stand.inboxStore.list = list
+    expect(await there(waiting)).toBe(true)
+    expect(await there(join(stand.directories.inbox, 'hall-a/kept.mp4'))).toBe(true)
+    expect(await stand.lookUntilQuiet()).toHaveLength(1)
+    const states = (await stand.deposits()).map(({ path, state }) => `${path} ${state}`).sort()
+    expect(states).toEqual(['hall-a/kept.mp4 accepted', 'hall-a/waiting.mp4 complete', 'hall-a/waiting.mp4 vanished'])
+  })
+
   it('two scanners at once make one deposit, and one life each', async () => {
     for (let n = 0; n < 20; n += 1) await drop(`hall-a/${n}.mp4`, `content ${n}`)
     const request = () => ({
@@ -285,6 +330,46 @@ describe('takeIn', () => {
     expect((await stand.deposits()).map(({ recordingId }) => recordingId)).toEqual([first!.id, first!.id])
   })
 
+  it('the same bytes in two accounts are two recordings that know nothing of each other', async () => {
+    const mine = await completeOne('hall-a/x.mp4')
+    const accountId = await ensureAccount(stand.db, { name: 'Neighbour', policy: defaultPolicy })
+    const root = join(stand.home, 'neighbour')
+    const stores: Record<string, PlacedStore> = {}
+    await stand.db.asAccount(accountId, async (tx) => {
+      for (const role of ['inbox', 'primary', 'backup'] as const) {
+        await mkdir(join(root, role, 'hall-a'), { recursive: true })
+        const url = `local:${join(root, role)}`
+        const id = await ensureStore(tx, { name: role, site: role, role, url })
+        stores[role] = { id, name: role, site: role, store: openLocalStore({ root: join(root, role) }) }
+      }
+      await ensureRecorder(tx, { inboxId: stores['inbox']!.id, name: 'x', directory: 'hall-a', assignment: 'claim' })
+    })
+    await writeFile(join(root, 'inbox', 'hall-a', 'x.mp4'), lecture)
+    await writeFile(join(root, 'inbox', 'hall-a', 'x.mp4.done'), '')
+    const book = {
+      open: async () => stores['inbox']!,
+      primary: async () => stores['primary']!,
+      backups: async () => [],
+    }
+    const deps = { ...stand.deps, stores: { ...stand.deps.stores, ...book } }
+    const look = (memory: LookMemory) =>
+      lookOnce(deps, { accountId, inboxId: stores['inbox']!.id, memory, now: () => stand.clock.nowMs })
+    const first = await look(noMemory)
+    const [theirs = ''] = (await look(first.memory)).completed
+    expect(await stand.takeIn(mine)).toEqual({ kind: 'accepted' })
+    const takeIn = createIngestActivities(deps).takeIn
+    const taken = new MockActivityEnvironment({ heartbeatTimeoutMs: 30_000 }).run(takeIn, {
+      accountId,
+      recordingId: theirs,
+    })
+    expect(await taken).toEqual({ kind: 'accepted' })
+    const seen = await stand.db.asAccount(accountId, (tx) =>
+      tx.selectFrom('recordings').select(['id', 'sha256']).execute(),
+    )
+    expect(seen).toEqual([{ id: theirs, sha256: sha256(lecture) }])
+    expect((await stand.recordings()).map(({ id }) => id)).toEqual([mine])
+  })
+
   const html = '<!doctype html><html><body>not found</body></html>'
   it.each([
     [
@@ -316,6 +401,32 @@ describe('takeIn', () => {
     ],
     ['a whole AudioVideoCast', 'x.zip', () => zipOf(castFiles()), '.done', () => '', 'unsupported_package'],
     ['a whole session', 'x.tar.gz', () => tarGzOf(...sessionFiles()), '.done', () => '', 'unsupported_package'],
+    [
+      'a JPEG called .mp4',
+      'x.mp4',
+      () => Buffer.from('ffd8ffe000104a46494600', 'hex'),
+      '.done',
+      () => '',
+      'type_mismatch',
+    ],
+    ['a PDF called .mov', 'x.mov', () => Buffer.from('%PDF-1.7\n'), '.done', () => '', 'type_mismatch'],
+    [
+      'a playlist called .mp4',
+      'x.mp4',
+      () => Buffer.from('#EXTM3U\nhttp://127.0.0.1/x.ts\n'),
+      '.done',
+      () => '',
+      'type_mismatch',
+    ],
+    [
+      'a file whose last 1 % is missing, with a .done',
+      'x.mp4',
+      () => lecture.subarray(0, Math.floor(lecture.length * 0.99)),
+      '.done',
+      () => '',
+      'truncated',
+    ],
+    ['a hash of other bytes in .md5', 'x.mp4', () => lecture, '.md5', () => md5(Buffer.from('x')), 'checksum_mismatch'],
     [
       'an archive that leads out',
       'x.tgz',

@@ -248,6 +248,39 @@ describe('bad requests', () => {
     expect(stage.pipeline.commands).toHaveLength(before)
   })
 
+  it.each([
+    ['beyond 2^53', '9007199254740993'],
+    ['beyond every double', '1e400'],
+    ['a fraction', '1.5'],
+    ['a string', '"1893456000000"'],
+    ['null', 'null'],
+    ['true', 'true'],
+    ['hexadecimal', '0x10'],
+    ['with a leading zero', '01'],
+    ['not a number', 'NaN'],
+  ])('a number that is %s', async (_name, number) => {
+    const path = `/api/v1/recordings/${await stage.addRecording(stage.a)}/extend`
+    const before = stage.pipeline.commands.length
+    await expectProblem(stage.request(path, { text: `{"untilMs":${number},"reason":"x"}` }), 400, 'invalid_request')
+    expect(stage.pipeline.commands).toHaveLength(before)
+  })
+
+  it('sizes travel as text, so that no reader rounds them', async () => {
+    const text = await (await stage.request(`/api/v1/recordings/${await stage.addRecording(stage.a)}`)).text()
+    expect(text).toContain('"sizeBytes":"1000"')
+  })
+
+  it.each(['*', 'W/"1"', '1', '"x"', '"1", "2"', '""', '"-1"', `"${'9'.repeat(400)}"`])(
+    'an If-Match of %s is no version that was read',
+    async (version) => {
+      const id = await stage.addRecording(stage.a)
+      const options = { method: 'PATCH', json: { title: 'New' }, headers: { 'If-Match': version } }
+      const response = await stage.request(`/api/v1/recordings/${id}`, options)
+      expect([400, 412]).toContain(response.status)
+      expect((await (await stage.request(`/api/v1/recordings/${id}`)).json()).title).toBe('Lecture')
+    },
+  )
+
   it('no body and no type, where fields are needed', async () => {
     await expectProblem(stage.request(await hold(), { method: 'POST' }), 400, 'invalid_request')
   })
@@ -653,7 +686,20 @@ describe('recorders and people', () => {
     expect(JSON.stringify(made)).not.toContain('s3cret')
     await expectProblem(stage.request('/api/v1/recorders', { json }), 409, 'name_taken')
     await expectProblem(stage.request('/api/v1/recorders', { json: { ...json, name: 'Hall 2' } }), 409, 'name_taken')
-    for (const directory of ['../x', '/x', 'a//b', '', 'a\\b', '.'])
+    for (const directory of [
+      '../x',
+      '/x',
+      'a//b',
+      '',
+      'a\\b',
+      '.',
+      '..',
+      'a/..',
+      'a/',
+      'a\u0000b',
+      'x'.repeat(256),
+      '\ud800',
+    ])
       await expectProblem(stage.request('/api/v1/recorders', { json: { ...json, directory } }), 400, 'invalid_request')
     const changed = await stage.request(`/api/v1/recorders/${made.id}`, {
       method: 'PATCH',

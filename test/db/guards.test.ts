@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { sql } from 'kysely'
 import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { migrateUp } from '../../src/migrate.ts'
@@ -201,6 +202,17 @@ describe('a recording', () => {
     ).rejects.toThrow(/no approved disposition/)
   })
 })
+
+test.each(['recorders', 'deposits', 'stores', 'people', 'accounts', 'recordings', 'copies', 'files', 'holds'])(
+  'nobody removes a row of %s, so nothing that a held recording needs can go',
+  async (table) => {
+    const [account] = accounts
+    await makeRecording(account)
+    await expect(db.asAccount(account!.id, (tx) => sql`delete from ${sql.table(table)}`.execute(tx))).rejects.toThrow(
+      /permission denied/,
+    )
+  },
+)
 
 describe('claims and approvals', () => {
   test('of many at once exactly one wins, the others are told', async () => {

@@ -1,6 +1,7 @@
 import { mkdir, readFile, stat, truncate, utimes, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import { join } from 'node:path'
+import { crc32, deflateSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { generateSmall } from '../../src/dev/sample.ts'
 import { planEncode } from '../../src/domain/encode.ts'
@@ -21,6 +22,7 @@ import {
 } from './fixtures.ts'
 
 const encoder = encoderWith()
+const patient = encoderWith({ maxWallMs: 150_000 })
 let dir = ''
 let server: Server
 let requests = 0
@@ -90,6 +92,21 @@ describe('manifests, lists and tricks', () => {
     ],
     ['RTSP reference', `RTSPtextRTSP://127.0.0.1/x\n`],
     ['PLS', `[playlist]\nFile1=${url}/x\nNumberOfEntries=1\n`],
+    ['HLS of other playlists', `#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n${url}/low.m3u8\n`],
+    ['HLS with an init part', `#EXTM3U\n#EXT-X-MAP:URI="${url}/init.mp4"\n#EXTINF:5,\nx.m4s\n#EXT-X-ENDLIST\n`],
+    ['HLS behind a byte order mark', `\uFEFF#EXTM3U\n#EXTINF:5,\n${url}/x.ts\n#EXT-X-ENDLIST\n`],
+    ['HLS behind blank lines', `\n\n#EXTM3U\n#EXTINF:5,\n${url}/x.ts\n#EXT-X-ENDLIST\n`],
+    ['a bare list of addresses', `${url}/x.mp4\n`],
+    [
+      'XSPF',
+      `<?xml version="1.0"?><playlist version="1"><trackList><track><location>${url}/x</location></track></trackList></playlist>`,
+    ],
+    ['ASX', `<asx version="3.0"><entry><ref href="${url}/x"/></entry></asx>`],
+    ['SMIL', `<smil><body><video src="${url}/x"/></body></smil>`],
+    ['Smooth Streaming', `<SmoothStreamingMedia><StreamIndex Url="${url}/x"/></SmoothStreamingMedia>`],
+    ['SVG with a picture', `<svg xmlns="http://www.w3.org/2000/svg"><image href="${url}/x.png"/></svg>`],
+    ['a script of AviSynth', `AviSource("${canary}")\n`],
+    ['concat of the older kind', `# ffconcat\nfile '${canary}'\n`],
     [
       'IMF',
       `<?xml version="1.0"?><CompositionPlaylist xmlns="http://www.smpte-ra.org/schemas/2067-3/2016"><a>${canary}</a></CompositionPlaylist>`,
@@ -118,11 +135,40 @@ describe('manifests, lists and tricks', () => {
     await forgetReads()
   })
 
-  it('an AVI whose GAB2 subtitle holds a playlist never leads outside', async () => {
-    const playlist = `#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:0\n#EXTINF:1,\n${url}/x\n#EXT-X-ENDLIST\n`
-    await writeFile(at('gab2.avi'), gab2Avi(playlist))
-    const code = await codeOf(examine(encoder, at('gab2.avi'), 'avi'))
-    expect(code).not.toBe('ok')
+  const playlist = () => `#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:0\n#EXTINF:1,\n${url}/x\n#EXT-X-ENDLIST\n`
+  it.each<[string, () => string]>([
+    ['a playlist to http', playlist],
+    ['a playlist to a file', () => playlist().replace(`${url}/x`, `file://${canary}`)],
+    ['a list of files', () => `ffconcat version 1.0\nfile ${canary}\n`],
+    ['a DASH manifest', () => dash(canary)],
+    ['what belongs there', () => '1\n00:00:00,000 --> 00:00:00,500\nhello\n\n'],
+  ])(
+    'a good AVI whose GAB2 subtitle holds %s plays without it',
+    async (_, text) => {
+      await writeFile(at('gab2.avi'), gab2Avi(text(), await jpegFrames(25)))
+      const facts = await examine(encoder, at('gab2.avi'), 'avi')
+      expect(facts).toMatchObject({ durationMs: 1000, video: { codec: 'mjpeg', widthPx: 64, heightPx: 48 } })
+      expect(facts.notes).toEqual(['dropped 1 subtitle stream'])
+      const out = join(dir, 'gab2-out')
+      await mkdir(out)
+      const renditions = await encoder.encode(at('gab2.avi'), facts, planEncode(facts), out)
+      expect(renditions.length).toBeGreaterThan(0)
+      await removeDirectory(out)
+      await expectUntouched()
+    },
+    30_000,
+  )
+
+  it('an AVI without one frame behind such a subtitle is refused', async () => {
+    await writeFile(at('gab2.avi'), gab2Avi(playlist(), [Buffer.alloc(100)]))
+    expect(await codeOf(examine(encoder, at('gab2.avi'), 'avi'))).toBe('undecodable')
+    await expectUntouched()
+  })
+
+  it('a QuickTime file that says its bytes are in another file is read from itself alone', async () => {
+    await ffmpeg('-i', at('good.mp4'), '-c', 'copy', '-movflags', '-faststart', '-f', 'mov', at('own.mov'))
+    await writeFile(at('elsewhere.mov'), pointElsewhere(await readFile(at('own.mov')), canary))
+    expect((await examine(encoder, at('elsewhere.mov'), 'mov')).durationMs).toBe(2000)
     await expectUntouched()
   })
 
@@ -154,22 +200,10 @@ describe('lies', () => {
     const begun = performance.now()
     expect(await codeOf(encoder.probe(at('flood.mov')))).toBe('too_many_pixels')
     expect(performance.now() - begun).toBeLessThan(1000)
-    await ffmpeg(
-      '-i',
-      at('good.mp4'),
-      '-i',
-      at('flood.mov'),
-      '-map',
-      '0',
-      '-map',
-      '1',
-      '-c',
-      'copy',
-      '-disposition:v:1',
-      'attached_pic',
-      at('cover.mp4'),
-    )
-    expect(await codeOf(examine(encoder, at('cover.mp4'), 'mp4'))).toMatch(/ok|too_many_pixels/)
+    const marks = ['-map', '0', '-map', '1', '-c', 'copy', '-disposition:v:1', 'attached_pic']
+    await ffmpeg('-i', at('good.mp4'), '-i', at('flood.mov'), ...marks, at('cover.mp4'))
+    const facts = await examine(encoder, at('cover.mp4'), 'mp4')
+    expect(facts).toMatchObject({ video: { widthPx: 96 }, notes: ['dropped 1 cover picture'] })
     expect(await codeOf(encoderWith({ maxPixels: 96 * 64 - 1 }).probe(at('good.mp4')))).toBe('too_many_pixels')
     expect(await codeOf(encoderWith({ maxPixels: 96 * 64 }).probe(at('good.mp4')))).toBe('ok')
   })
@@ -235,6 +269,111 @@ describe('lies', () => {
     const facts = await examine(encoder, at('cover.m4a'), 'm4a')
     expect(facts.video).toBeNull()
     expect(facts.notes).toContain('dropped 1 cover picture')
+  })
+
+  it.each<[string, number, string, number | null]>([
+    ['good.mp4', 1, 'mp4', 96],
+    ['sound.mp4', 1, 'm4a', null],
+    ['sound.mp4', 2, 'm4a', null],
+    ['good.mkv', 1, 'mkv', 96],
+  ])(
+    '%s with %i PNG of 30000x30000 as cover is good, and the cover is dropped',
+    async (name, count, extension, widthPx) => {
+      // ffmpeg itself would not write it: a small one of as many bytes makes room.
+      const huge = blackPng(30_000)
+      const small = blackPng(64, huge.length)
+      await writeFile(at('small.png'), small)
+      const covered = at(`covered.${extension}`)
+      const covers = Array.from({ length: count }, (_, index) => index)
+      const inputs =
+        extension === 'mkv'
+          ? ['-i', at(name), '-attach', at('small.png'), '-metadata:s:t', 'mimetype=image/png']
+          : [at(name), ...covers.map(() => at('small.png'))].flatMap((path) => ['-i', path])
+      const first = widthPx === null ? 0 : 1
+      const maps =
+        extension === 'mkv' ? [] : [0, ...covers.map((index) => index + 1)].flatMap((n) => ['-map', String(n)])
+      const marks =
+        extension === 'mkv' ? [] : covers.flatMap((index) => [`-disposition:v:${first + index}`, 'attached_pic'])
+      await ffmpeg(...inputs, ...maps, '-c', 'copy', ...marks, ...(extension === 'mkv' ? [] : ['-f', 'mp4']), covered)
+      const bytes = await readFile(covered)
+      let swapped = 0
+      for (let start = bytes.indexOf(small); start >= 0; start = bytes.indexOf(small, start + 1), swapped++)
+        huge.copy(bytes, start)
+      expect(swapped).toBe(count)
+      await writeFile(covered, bytes)
+      const facts = await examine(encoder, covered, extension)
+      expect(facts.video?.widthPx ?? null).toBe(widthPx)
+      expect(facts.notes).toEqual([count === 1 ? 'dropped 1 cover picture' : `dropped ${count} cover pictures`])
+      const out = join(dir, 'covered-out')
+      await mkdir(out)
+      const renditions = await encoder.encode(covered, facts, planEncode(facts), out)
+      for (const { path } of renditions) expect((await stat(path)).size).toBeLessThan(100_000)
+      await removeDirectory(out)
+    },
+    60_000,
+  )
+
+  it('a PNG of 30000x30000 as a recording is no recording', async () => {
+    await writeFile(at('huge.mp4'), blackPng(30_000))
+    expect(await codeOf(encoder.checkStructure(at('huge.mp4'), 'mp4'))).toBe('type_mismatch')
+  })
+
+  it.each([
+    ['mkv', 1_000_000, 'copy'],
+    ['mp4', 50_000, 'mov_text'],
+  ])(
+    'in .%s, %i subtitle events are dropped with a note',
+    async (extension, count, codec) => {
+      // No two are alike: the reader of the text file leaves repetitions out.
+      const event = (index: number) => {
+        const ms = String(Math.floor((1999 * index) / count)).padStart(4, '0')
+        return `${index}\n00:00:0${ms[0]},${ms.slice(1)} --> 00:00:02,000\n${index}\n`
+      }
+      await writeFile(at('many.srt'), Array.from({ length: count }, (_, index) => event(index)).join('\n'))
+      const target = at(`many.${extension}`)
+      await ffmpeg(
+        '-i',
+        at('good.mkv'),
+        '-i',
+        at('many.srt'),
+        ...['-map', '0', '-map', '1', '-c', 'copy', '-c:s', codec],
+        target,
+      )
+      expect((await stat(target)).size).toBeGreaterThan(10 * count)
+      const facts = await examine(patient, target, extension)
+      expect(facts).toMatchObject({ streamCount: 3, notes: ['dropped 1 subtitle stream'] })
+      expect(Math.abs((facts.durationMs ?? 0) - 2000)).toBeLessThan(100)
+      const out = join(dir, 'many-out')
+      await mkdir(out)
+      const renditions = await patient.encode(target, facts, planEncode(facts), out)
+      for (const { path } of renditions) expect((await stat(path)).size).toBeLessThan(200_000)
+      await removeDirectory(out)
+    },
+    180_000,
+  )
+
+  it.each<[string, string, string]>([
+    ['no UTF-8', 'ffc3fe4142', 'AB'],
+    ['a NUL in the middle', '4100420043', 'A'],
+    ['CR and LF', '410d0a4243', 'A BC'],
+    ['right to left', '41e280ae42', 'A B'],
+    ['half of an emoji', '41424344f09f', 'ABCD'],
+    ['an escape of the terminal', '1b5b316d41', '[1mA'],
+  ])('a title with %s is shown clean, and the bytes stay as they are', async (_, hex, shown) => {
+    await ffmpeg(
+      '-i',
+      at('silent.mp4'),
+      '-c',
+      'copy',
+      '-metadata',
+      `title=${'T'.repeat(hex.length / 2)}`,
+      at('odd.mp4'),
+    )
+    const bytes = await readFile(at('odd.mp4'))
+    Buffer.from(hex, 'hex').copy(bytes, bytes.lastIndexOf('T'.repeat(hex.length / 2)))
+    await writeFile(at('odd.mp4'), bytes)
+    expect((await examine(encoder, at('odd.mp4'), 'mp4')).title).toBe(shown)
+    expect((await readFile(at('odd.mp4'))).equals(bytes)).toBe(true)
   })
 
   it('titles are cut and cleaned, megabytes of tags are left out', async () => {
@@ -323,8 +462,59 @@ describe('cut and damaged files', () => {
   }, 60_000)
 })
 
-/** A tiny AVI with an MJPEG-less video track and a text track whose only chunk is a GAB2 block holding `text`. */
-function gab2Avi(text: string): Buffer {
+/** A black PNG, one bit a pixel, padded to this many bytes with a chunk that nobody reads. */
+function blackPng(sidePx: number, paddedTo = 0): Buffer {
+  const chunk = (type: string, body: Buffer) => {
+    const named = Buffer.concat([Buffer.from(type), body])
+    const [length, crc] = [Buffer.alloc(4), Buffer.alloc(4)]
+    length.writeUInt32BE(body.length)
+    crc.writeUInt32BE(crc32(named))
+    return Buffer.concat([length, named, crc])
+  }
+  const header = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0])
+  header.writeUInt32BE(sidePx, 0)
+  header.writeUInt32BE(sidePx, 4)
+  const rows = chunk('IDAT', deflateSync(Buffer.alloc(sidePx * (1 + Math.ceil(sidePx / 8)))))
+  const parts = [Buffer.from('89504e470d0a1a0a', 'hex'), chunk('IHDR', header), rows]
+  const end = chunk('IEND', Buffer.alloc(0))
+  const missing = paddedTo - Buffer.concat([...parts, end]).length - 12
+  return Buffer.concat([...parts, ...(missing > 0 ? [chunk('paDd', Buffer.alloc(missing))] : []), end])
+}
+
+/** Rewrites every data reference of a QuickTime file whose index is at its end: from "in this file" to another one. */
+function pointElsewhere(bytes: Buffer, path: string): Buffer {
+  const parents = new Set(['moov', 'trak', 'mdia', 'minf', 'dinf'])
+  const rewrite = (part: Buffer): Buffer => {
+    const boxes: Buffer[] = []
+    for (let start = 0; start < part.length; start += part.readUInt32BE(start)) {
+      const box = part.subarray(start, start + part.readUInt32BE(start))
+      const type = box.toString('latin1', 4, 8)
+      if (parents.has(type)) boxes.push(sized(Buffer.concat([box.subarray(0, 8), rewrite(box.subarray(8))])))
+      else if (type === 'dref') {
+        const target = Buffer.concat([Buffer.from('\0\0\0\0url \0\0\0\0', 'latin1'), Buffer.from(`file://${path}\0`)])
+        boxes.push(sized(Buffer.concat([box.subarray(0, 16), sized(target)])))
+      } else boxes.push(box)
+    }
+    return Buffer.concat(boxes)
+  }
+  return rewrite(bytes)
+}
+
+function sized(box: Buffer): Buffer {
+  box.writeUInt32BE(box.length, 0)
+  return box
+}
+
+/** Frames of a moving picture, as JPEGs. */
+async function jpegFrames(count: number): Promise<Buffer[]> {
+  await ffmpeg('-f', 'lavfi', '-i', 'testsrc2=s=64x48:r=25', '-frames:v', String(count), at('frame-%03d.jpg'))
+  return Promise.all(
+    Array.from({ length: count }, (_, index) => readFile(at(`frame-${String(index + 1).padStart(3, '0')}.jpg`))),
+  )
+}
+
+/** A tiny AVI of these JPEGs, with a text track whose only chunk is a GAB2 block holding `text`. */
+function gab2Avi(text: string, frames: readonly Buffer[]): Buffer {
   const chunk = (id: string, body: Buffer) => {
     const head = Buffer.alloc(8)
     head.write(id, 0, 'latin1')
@@ -338,7 +528,7 @@ function gab2Avi(text: string): Buffer {
     body.write(handler, 4, 'latin1')
     body.writeUInt32LE(1, 20)
     body.writeUInt32LE(25, 24)
-    body.writeUInt32LE(1, 32)
+    body.writeUInt32LE(type === 'vids' ? frames.length : 1, 32)
     return chunk('strh', body)
   }
   const bitmap = Buffer.alloc(40)
@@ -348,6 +538,7 @@ function gab2Avi(text: string): Buffer {
   bitmap.write('MJPG', 16)
   const avih = Buffer.alloc(56)
   avih.writeUInt32LE(40_000, 0)
+  avih.writeUInt32LE(frames.length, 16)
   avih.writeUInt32LE(2, 24)
   const subtitle = Buffer.concat([
     Buffer.from('GAB2\0\x02\0', 'latin1'),
@@ -365,7 +556,7 @@ function gab2Avi(text: string): Buffer {
       list('strl', header('vids', 'MJPG'), chunk('strf', bitmap)),
       list('strl', header('txts', '\0\0\0\0'), chunk('strf', Buffer.alloc(0))),
     ),
-    list('movi', chunk('01tx', subtitle), chunk('00dc', Buffer.alloc(100))),
+    list('movi', chunk('01tx', subtitle), ...frames.map((frame) => chunk('00dc', frame))),
   ])
   const riff = Buffer.alloc(8)
   riff.write('RIFF')
