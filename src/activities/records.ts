@@ -4,6 +4,7 @@ import type { AppliedCommand } from '../db/commands.ts'
 import { getPolicy } from '../db/accounts.ts'
 import { findFacts } from '../db/facts.ts'
 import { openProblem, resolveProblem } from '../db/problems.ts'
+import { writeWaiting } from '../db/recordings.ts'
 import type { CommandRequest } from '../domain/commands.ts'
 import type { Policy } from '../domain/policy.ts'
 import type { Problem, RecordingFacts, Stage, Waiting } from '../domain/recording.ts'
@@ -42,15 +43,7 @@ export function createRecordActivities({ db }: Pick<ActivityDeps, 'db'>) {
     async writeWaiting(ref: RecordingRef, waiting: Waiting): Promise<void> {
       await db.asAccount(ref.accountId, async (tx) => {
         await followWorkflowClock(tx, ref.recordingId, ref.atMs)
-        await tx
-          .updateTable('recordings')
-          .set({
-            waiting_for: waiting.waitingFor,
-            next_step: waiting.nextStep,
-            next_at: waiting.nextAtMs === null ? null : new Date(waiting.nextAtMs),
-          })
-          .where('id', '=', ref.recordingId)
-          .execute()
+        await writeWaiting(tx, ref.recordingId, waiting)
       })
       await failpoint('waiting.after-write')
     },

@@ -11,7 +11,9 @@ import type {
   RecordingSummary,
   Stage,
   TimelineEvent,
+  Waiting,
 } from '../domain/recording.ts'
+import { waitingAnew } from '../domain/wording.ts'
 import { msOf } from './connect.ts'
 import type { AccountTx } from './connect.ts'
 import { findFacts } from './facts.ts'
@@ -52,6 +54,11 @@ function summaryQuery(tx: AccountTx) {
     )
     .select(
       sql<boolean>`exists (select 1 from files f where f.recording_id = r.id and f.kind = 'poster')`.as('has_poster'),
+    )
+    .select(
+      sql<boolean>`r.waiting_basis is not null and r.waiting_basis is distinct from waiting_basis_of(r)`.as(
+        'waiting_is_over',
+      ),
     )
 }
 
@@ -141,10 +148,28 @@ function summaryOf(row: SummaryRow): RecordingSummary {
     createdAtMs: row.created_at.getTime(),
     clockOffsetMs: Number(row.clock_offset_ms),
     version: Number(row.version),
-    waitingFor: row.waiting_for ?? '',
-    nextStep: row.next_step ?? '',
-    nextAtMs: msOf(row.next_at),
+    ...waitingOf(row),
   }
+}
+
+/** What its life said last, unless a decision made that untrue and the life has not yet said what follows. */
+function waitingOf(row: SummaryRow): Waiting {
+  if (row.waiting_is_over) return waitingAnew
+  return { waitingFor: row.waiting_for ?? '', nextStep: row.next_step ?? '', nextAtMs: msOf(row.next_at) }
+}
+
+/** Writes down what a life waits for, and what it is in while it waits. A second run writes the same. */
+export async function writeWaiting(tx: AccountTx, recordingId: string, waiting: Waiting): Promise<void> {
+  await tx
+    .updateTable('recordings')
+    .set({
+      waiting_for: waiting.waitingFor,
+      next_step: waiting.nextStep,
+      next_at: waiting.nextAtMs === null ? null : new Date(waiting.nextAtMs),
+      waiting_basis: sql<string | null>`waiting_basis_of(recordings)`,
+    })
+    .where('id', '=', recordingId)
+    .execute()
 }
 
 function problemOf(row: ProblemRow): Problem {

@@ -104,6 +104,7 @@ export interface Schema {
     waiting_for: string | null
     next_step: string | null
     next_at: InstantOrNull
+    waiting_basis: ColumnType<string | null, never, string | null>
     plan: JsonOrNull<RetentionPlan>
     plan_hash: string | null
     retain_until: InstantOrNull

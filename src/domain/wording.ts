@@ -1,7 +1,7 @@
 import type { CommandKind } from './commands.ts'
 import type { DepositState } from './deposit.ts'
 import type { PlannedAction } from './plan.ts'
-import type { Disposition, ProblemOption, RecordingState, Stage } from './recording.ts'
+import type { Disposition, ProblemOption, RecordingState, Stage, Waiting } from './recording.ts'
 import { describeDuration, msPer } from './units.ts'
 
 /** The colour a state is shown in; the stylesheet knows these names. */
@@ -115,6 +115,13 @@ export const dispositionLabels: Readonly<Record<Disposition['state'], string>> =
   cancelled: 'cancelled',
   purging: 'being carried out',
   done: 'done',
+}
+
+/** Said between a decision that ended a wait and the moment in which the recording's life says what it waits for next. */
+export const waitingAnew: Waiting = {
+  waitingFor: 'the decision just made to take effect',
+  nextStep: 'what comes next is worked out',
+  nextAtMs: null,
 }
 
 const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec']

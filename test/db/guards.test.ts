@@ -8,11 +8,12 @@ import { allowFastForward } from '../../src/db/clock.ts'
 import { applyCommand } from '../../src/db/commands.ts'
 import { openDatabase } from '../../src/db/connect.ts'
 import type { Database } from '../../src/db/connect.ts'
-import { listEdges } from '../../src/db/recordings.ts'
+import { findRecording, listEdges, listRecordings, writeWaiting } from '../../src/db/recordings.ts'
 import type { Command } from '../../src/domain/commands.ts'
 import type { Actor, Role } from '../../src/domain/permissions.ts'
 import { defaultPolicy } from '../../src/domain/policy.ts'
 import { recordingEdges } from '../../src/domain/recording.ts'
+import { waitingAnew } from '../../src/domain/wording.ts'
 import { freshDatabase } from '../setup/database.ts'
 import type { FreshDatabase } from '../setup/database.ts'
 
@@ -271,6 +272,125 @@ describe('claims and approvals', () => {
     expect(await command(id, ada, { kind: 'requestDeletion', reason: 'again' })).toMatchObject({
       verdict: { code: 'on_hold' },
     })
+  })
+})
+
+describe('what a recording waits for', () => {
+  const said = { waitingFor: 'what was said', nextStep: 'as it was', nextAtMs: 1_900_000_000_000 }
+  const say = (id: string) => db.asAccount(accounts[0]!.id, (tx) => writeWaiting(tx, id, said))
+  const shown = async (id: string) => {
+    const view = await db.asAccount(accounts[0]!.id, (tx) => findRecording(tx, id))
+    const [listed] = await db.asAccount(accounts[0]!.id, (tx) => listRecordings(tx, { limit: 1, text: id }))
+    const waiting = { waitingFor: view!.waitingFor, nextStep: view!.nextStep, nextAtMs: view!.nextAtMs }
+    expect(listed).toMatchObject(waiting)
+    return waiting
+  }
+  const ben = () => accounts[0]!.actors[1]!
+  const ada = () => accounts[0]!.actors[0]!
+  const kept = async () => {
+    const id = await makeRecording(accounts[0], 'claimed', 'encoding', 'archiving', 'protected', 'retained')
+    await command(id, ben(), { kind: 'replan' })
+    return id
+  }
+  const hold = async (id: string) =>
+    (await command(id, ben(), { kind: 'hold', reason: 'court' })).facts?.holds.at(-1)?.id ?? ''
+  const asked = async () => {
+    const id = await makeRecording(accounts[0], 'awaiting_claim')
+    const { facts } = await command(id, ben(), { kind: 'requestDeletion', reason: 'test' })
+    return { id, planHash: facts?.planHash ?? '' }
+  }
+
+  test.each<[string, () => Promise<[string, Command]>]>([
+    ['a hold', async () => [await kept(), { kind: 'hold', reason: 'court' }]],
+    [
+      'the release of the last hold',
+      async () => {
+        const id = await kept()
+        return [id, { kind: 'release', holdId: await hold(id) }]
+      },
+    ],
+    [
+      'the release of one of two holds',
+      async () => {
+        const id = await kept()
+        await hold(id)
+        return [id, { kind: 'release', holdId: await hold(id) }]
+      },
+    ],
+    ['an extension', async () => [await kept(), { kind: 'extend', untilMs: 4_000_000_000_000, reason: 'x' }]],
+    [
+      'a request to delete',
+      async () => [await makeRecording(accounts[0], 'awaiting_claim'), { kind: 'requestDeletion', reason: 'x' }],
+    ],
+    ['a rejection', async () => [(await asked()).id, { kind: 'rejectDeletion', reason: 'x' }]],
+    [
+      'the last approval',
+      async () => {
+        const { id, planHash } = await asked()
+        return [id, { kind: 'approveDeletion', planHash }]
+      },
+    ],
+    ['a hold on a request to delete', async () => [(await asked()).id, { kind: 'hold', reason: 'court' }]],
+    [
+      'an undo',
+      async () => {
+        const { id, planHash } = await asked()
+        await command(id, ada(), { kind: 'approveDeletion', planHash })
+        return [id, { kind: 'undo' }]
+      },
+    ],
+    ['a claim', async () => [await makeRecording(accounts[0], 'awaiting_claim'), { kind: 'claim' }]],
+  ])('%s ends what was said, until the life says the next thing', async (_, prepare) => {
+    const [id, what] = await prepare()
+    await say(id)
+    expect(await shown(id)).toEqual(said)
+    expect((await command(id, ada(), what)).verdict).toEqual({ ok: true })
+    expect(await shown(id)).toEqual(waitingAnew)
+    await say(id)
+    expect(await shown(id)).toEqual(said)
+  })
+
+  test.each<[string, () => Promise<[string, Command]>]>([
+    [
+      'a hold while it waits to be claimed',
+      async () => [await makeRecording(accounts[0], 'awaiting_claim'), { kind: 'hold', reason: 'x' }],
+    ],
+    [
+      'a hold while it is encoded',
+      async () => [await makeRecording(accounts[0], 'claimed', 'encoding'), { kind: 'hold', reason: 'x' }],
+    ],
+    ['the same plan again', async () => [await kept(), { kind: 'replan' }]],
+    ['a refused command', async () => [await kept(), { kind: 'claim' }]],
+  ])('%s leaves it standing: the life goes on waiting for it', async (_, prepare) => {
+    const [id, what] = await prepare()
+    await say(id)
+    await command(id, ada(), what)
+    expect(await shown(id)).toEqual(said)
+  })
+
+  test('a hold that is released before the life woke makes it true again', async () => {
+    const id = await kept()
+    await say(id)
+    const holdId = await hold(id)
+    expect(await shown(id)).toEqual(waitingAnew)
+    await command(id, ben(), { kind: 'release', holdId })
+    expect(await shown(id)).toEqual(said)
+  })
+
+  test('a stage under way speaks for itself, and what was said before there was a comparison stands', async () => {
+    const id = await makeRecording(accounts[0], 'claimed')
+    await say(id)
+    await db.asAccount(accounts[0]!.id, (tx) =>
+      tx.updateTable('recordings').set({ state: 'encoding' }).where('id', '=', id).execute(),
+    )
+    expect(await shown(id)).toEqual(said)
+    const old = await kept()
+    await say(old)
+    await db.asAccount(accounts[0]!.id, (tx) =>
+      tx.updateTable('recordings').set({ waiting_basis: null }).where('id', '=', old).execute(),
+    )
+    await hold(old)
+    expect(await shown(old)).toEqual(said)
   })
 })
 

@@ -122,6 +122,7 @@ test.concurrent('a hold outlasts retention; an undo brings back; a rejected requ
   const path = 'hall/held.mp4'
   const { id } = await world.until(path, (recording) => recording.state === 'retained')
   await world.give(id, world.people.ben, { kind: 'hold', reason: 'court 12/26' })
+  expect((await world.detail(id))?.waitingFor).not.toContain('the end of its retention')
   await world.fastForward(id, 3 * msPer.year)
   const held = await world.detail(id)
   expect(held).toMatchObject({ state: 'retained', onHold: true })
@@ -131,6 +132,7 @@ test.concurrent('a hold outlasts retention; an undo brings back; a rejected requ
   })
 
   await world.give(id, world.people.ben, { kind: 'release', holdId: held?.facts.holds[0]?.id ?? '' })
+  expect((await world.detail(id))?.waitingFor).not.toContain('legal hold')
   const asked = await world.until(path, (recording) => recording.state === 'disposition_requested')
   await world.give(id, world.people.ben, { kind: 'rejectDeletion', reason: 'not yet' })
   await world.until(path, (recording) => recording.state === 'retained' && recording.nextAtMs !== null)
