@@ -187,6 +187,7 @@ export const recorderSchema = z
     isDefault: z.boolean(),
     ip: z.string().nullable(),
     canNotify: z.boolean(),
+    signsNotify: z.boolean(),
     quietMs: z.int().nullable(),
     createdAtMs: instant,
   })

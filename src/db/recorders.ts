@@ -21,6 +21,8 @@ export interface RecorderView {
   readonly isDefault: boolean
   readonly ip: string | null
   readonly canNotify: boolean
+  /** True where only signed notify calls count. */
+  readonly signsNotify: boolean
   /** How long an upload must stay unchanged; null = the product's default for this kind of inbox. */
   readonly quietMs: number | null
   readonly createdAtMs: number
@@ -36,6 +38,7 @@ export interface RecorderChange {
   readonly isDefault?: boolean | undefined
   readonly ip?: string | null | undefined
   readonly notifySalt?: string | null | undefined
+  readonly notifySecret?: string | null | undefined
   readonly quietMs?: number | null | undefined
 }
 
@@ -83,6 +86,7 @@ export async function insertRecorder(tx: AccountTx, recorder: NewRecorder): Prom
       default_owner_id: recorder.defaultOwnerId ?? null,
       ip: recorder.ip ?? null,
       notify_salt: recorder.notifySalt ?? null,
+      notify_secret: recorder.notifySecret ?? null,
       quiet_ms: recorder.quietMs ?? null,
     })
     .returning('id')
@@ -131,10 +135,12 @@ export async function updateRecorder(tx: AccountTx, id: string, change: Recorder
 
 /** A recorder that called by its address. */
 export interface CallingRecorder {
+  readonly id: string
   readonly accountId: string
   readonly inboxId: string
   readonly assignment: Assignment
   readonly notifySalt: string | null
+  readonly notifySecret: string | null
 }
 
 /** The recorders at an address, of whichever account: addresses behind one router may repeat. */
@@ -142,15 +148,17 @@ export async function listRecordersAtAddress(db: Database, ip: string): Promise<
   const rows = await db.throughDoor(`ip:${ip}`, (tx) =>
     tx
       .selectFrom('recorders')
-      .select(['account_id', 'inbox_id', 'assignment', 'notify_salt'])
+      .select(['id', 'account_id', 'inbox_id', 'assignment', 'notify_salt', 'notify_secret'])
       .where('ip', '=', ip)
       .execute(),
   )
   return rows.map((row) => ({
+    id: row.id,
     accountId: row.account_id,
     inboxId: row.inbox_id,
     assignment: row.assignment,
     notifySalt: row.notify_salt,
+    notifySecret: row.notify_secret,
   }))
 }
 
@@ -163,6 +171,7 @@ const columnOf = {
   isDefault: 'is_default',
   ip: 'ip',
   notifySalt: 'notify_salt',
+  notifySecret: 'notify_secret',
   quietMs: 'quiet_ms',
 } as const satisfies Record<keyof RecorderChange, string>
 
@@ -211,7 +220,8 @@ function recorderOf(
     defaultOwnerId: row.default_owner_id,
     isDefault: row.is_default,
     ip: row.ip,
-    canNotify: row.notify_salt !== null,
+    canNotify: row.notify_salt !== null || row.notify_secret !== null,
+    signsNotify: row.notify_secret !== null,
     quietMs: row.quiet_ms === null ? null : Number(row.quiet_ms),
     createdAtMs: msOf(row.created_at),
   }

@@ -59,8 +59,15 @@ export interface Schema {
     is_default: Generated<boolean>
     ip: string | null
     notify_salt: string | null
+    notify_secret: ColumnType<string | null, string | null | undefined, string | null>
     quiet_ms: BigOrNull
     created_at: Instant
+  }
+  notify_calls: {
+    account_id: string
+    recorder_id: string
+    call_id: string
+    seen_at: Instant
   }
   deposits: {
     id: Generated<string>

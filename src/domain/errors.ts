@@ -35,6 +35,7 @@ export const errorKinds = {
   // state
   precondition_failed: 'conflict',
   idempotency_in_progress: 'conflict',
+  already_received: 'conflict',
   wrong_state: 'conflict',
   already_claimed: 'conflict',
   not_claimable: 'conflict',

@@ -742,7 +742,8 @@ describe('around the API', () => {
     const served = stage.app.routes
       .filter((route) => route.path.startsWith('/api/v1') && route.method !== 'ALL')
       .map((route) => `${route.method} ${route.path.replaceAll(/:(\w+)(\{[^}]+\})?/g, '{$1}')}`)
-    expect(listed.toSorted()).toEqual([...new Set(served)].toSorted())
+    // The signed call of recorders is the only one that is described beside them: the others are not ours to describe.
+    expect(listed.toSorted()).toEqual([...new Set(served), 'POST /record/recorder_notify/'].toSorted())
     const operations = Object.values<Record<string, { operationId: string; responses: Record<string, unknown> }>>(
       description.paths,
     ).flatMap((path) => Object.values(path))

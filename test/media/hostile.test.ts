@@ -336,7 +336,14 @@ describe('lies', () => {
         at('good.mkv'),
         '-i',
         at('many.srt'),
-        ...['-map', '0', '-map', '1', '-c', 'copy', '-c:s', codec],
+        '-map',
+        '0',
+        '-map',
+        '1',
+        '-c',
+        'copy',
+        '-c:s',
+        codec,
         target,
       )
       expect((await stat(target)).size).toBeGreaterThan(10 * count)

@@ -1,10 +1,13 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { isIP } from 'node:net'
-import { Hono } from 'hono'
 import type { Handler } from 'hono'
+import type { OpenAPIHono } from '@hono/zod-openapi'
 import { listRecordersAtAddress } from '../../db/recorders.ts'
 import type { CallingRecorder } from '../../db/recorders.ts'
 import type { ApiDeps, AppEnv } from '../env.ts'
+import { createRoutes } from '../requests.ts'
+import { lookForRecorder } from './look.ts'
+import { signedNotify, signedNotifyPath } from './signed-notify.ts'
 
 const answers = {
   missing: 'nok: recordingPlace or mediapath or key are missing',
@@ -14,19 +17,21 @@ const answers = {
 
 /**
  * The notify call of Esup-Pod's recorders: a hint that makes us look at the recorder's inbox now. It never makes a file
- * complete, and what `mediapath` says is not even read. Calling twice looks twice. Always 200: the recorders expect it.
+ * complete, and what `mediapath` says is not even read. Calling twice looks twice. Always 200: the recorders expect it. A
+ * recorder with a secret signs a POST instead; then this one is refused.
  * @source Esup-Pod 4.1.0 `recorder/views.py`: recorder_notify
  */
-export function podRoutes(deps: ApiDeps): Hono<AppEnv> {
+export function podRoutes(deps: ApiDeps): OpenAPIHono<AppEnv> {
   const notify: Handler<AppEnv> = async (c) => {
     const { recordingPlace = '', mediapath = '', key = '' } = c.req.query()
     return c.text(await answerNotify(deps, { recordingPlace, mediapath, key }), 200, { 'Cache-Control': 'no-store' })
   }
-  return new Hono<AppEnv>()
-    .get('/record/recorder_notify/', notify)
-    .get('/record/recorder_notify', notify)
-    .get('/mediacourses_notify/', notify)
-    .get('/mediacourses_notify', notify)
+  const signed = signedNotify(deps)
+  const routes = createRoutes()
+  routes.openAPIRegistry.registerPath(signedNotifyPath)
+  for (const path of ['/record/recorder_notify', '/mediacourses_notify'])
+    for (const spelling of [path, `${path}/`]) routes.get(spelling, notify).post(spelling, signed)
+  return routes
 }
 
 async function answerNotify(
@@ -40,14 +45,15 @@ async function answerNotify(
   if (recorders.length === 0) return answers.unknown
   const calling = recorders.filter((recorder) => knowsSalt(recorder, recordingPlace, ip, key))
   if (calling.length === 0) return answers.wrongKey
-  await Promise.all(calling.map((recorder) => look(deps, recorder)))
+  await Promise.all(calling.map((recorder) => lookForRecorder(deps, recorder)))
   return calling.some((recorder) => recorder.assignment === 'automatic') ? 'auto' : 'ok'
 }
 
 /** The code hashes the address as sent, the documentation the one with dots: both are in the field. */
 function knowsSalt(recorder: CallingRecorder, asSent: string, dotted: string, key: string): boolean {
   const salt = recorder.notifySalt
-  if (salt === null) return false
+  // Whoever signs does not want a key that travels in addresses to count as well.
+  if (salt === null || recorder.notifySecret !== null) return false
   // Every digest is compared, so that the time tells nothing.
   return [asSent, dotted].map((place) => isSame(notifyKey(place, salt), key)).includes(true)
 }
@@ -62,16 +68,4 @@ export function notifyKey(recordingPlace: string, salt: string): string {
 function isSame(expected: string, given: string): boolean {
   const [a, b] = [Buffer.from(expected), Buffer.from(given)]
   return a.length === b.length && timingSafeEqual(a, b)
-}
-
-async function look(deps: ApiDeps, recorder: CallingRecorder): Promise<void> {
-  try {
-    await deps.pipeline.lookAtInbox(recorder.accountId, recorder.inboxId)
-  } catch (error) {
-    // The scheduled look finds the file anyway; a recorder could do nothing with an error.
-    deps.log.warn(
-      { err: error, inboxId: recorder.inboxId },
-      'notified look did not start; the next scheduled one follows',
-    )
-  }
 }

@@ -25,8 +25,20 @@ const decided = {
     .nullable()
     .optional()
     .openapi({ description: 'Secret of the notify URL; never shown again. null = no notify' }),
+  notifySecret: z
+    .string()
+    .refine(isNotifySecret, 'it must be whsec_ and the base64 of 24 to 64 random bytes')
+    .nullable()
+    .optional()
+    .openapi({ description: 'Secret of signed notify calls; never shown again. With one, unsigned calls are refused' }),
   quietMs: z.int().min(msPer.second).max(msPer.day).nullable().optional(),
 }
+/** As Standard Webhooks writes secrets; shorter ones could be guessed. */
+function isNotifySecret(text: string): boolean {
+  const bytes = /^whsec_[A-Za-z0-9+/]+={0,2}$/.test(text) ? Buffer.from(text.slice(6), 'base64').length : 0
+  return bytes >= 24 && bytes <= 64
+}
+
 const directory = z
   .string()
   .refine((path) => isSafeKey(path), 'a directory is relative to the inbox, without "..", empty parts or backslashes')
