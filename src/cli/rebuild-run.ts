@@ -1,16 +1,10 @@
 import { createHash } from 'node:crypto'
 import type { Database } from '../db/connect.ts'
 import { areCopiesVerified } from '../db/facts.ts'
-import {
-  addRebuiltCopies,
-  ensureRebuiltAccount,
-  findSealed,
-  hasAccount,
-  insertRebuilt,
-  listSealed,
-  requireMigrated,
-} from '../db/rebuilt.ts'
-import type { CheckedPackage, RebuildSource, RebuiltAccount, SealedRecording } from '../db/rebuilt.ts'
+import { ensureRebuiltAccount, hasAccount, requireMigrated } from '../db/rebuilt-account.ts'
+import type { RebuildSource, RebuiltAccount } from '../db/rebuilt-account.ts'
+import { addRebuiltCopies, findSealed, insertRebuilt, listSealed } from '../db/rebuilt.ts'
+import type { CheckedPackage, SealedRecording } from '../db/rebuilt.ts'
 import { manifestKey } from '../domain/archive.ts'
 import { hasCode, ReelkeepError } from '../domain/errors.ts'
 import { largestManifestBytes, readManifest } from '../domain/manifest.ts'

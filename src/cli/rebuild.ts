@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { InvalidArgumentError } from 'commander'
-import type { RebuildSource } from '../db/rebuilt.ts'
+import type { RebuildSource } from '../db/rebuilt-account.ts'
 import type { Loss } from '../domain/rebuild.ts'
 import { openConfiguredStore, withDatabase } from './account.ts'
 import { answer } from './context.ts'
@@ -21,6 +21,8 @@ interface RebuildOptions {
 
 /** Recordings at a time: each lane of the run uses a connection for a moment. */
 const connections = 4
+/** What went well is shown up to here; what was refused is shown whole. */
+const linesShown = 50
 
 /** `reelkeep rebuild`: for the operator, on the database itself. */
 export function addRebuild(program: Command, context: CliContext): void {
@@ -93,8 +95,8 @@ function describe(report: RebuildReport): string {
       : 'ONLY SIZES WERE COMPARED (--fast): no copy is verified. Run it again without --fast before you rely on them.',
     '',
     `${inserted.length} inserted, ${copiesAdded.length} with copies added, ${unchanged} unchanged, ${refused.length} refused`,
-    ...inserted.map((one) => `  inserted  ${one.recordingId}  ${one.files} files  ${one.title}`),
-    ...copiesAdded.map((one) => `  copies    ${one.recordingId}  ${one.copies}`),
+    ...shorten(inserted.map((one) => `  inserted  ${one.recordingId}  ${one.files} files  ${one.title}`)),
+    ...shorten(copiesAdded.map((one) => `  copies    ${one.recordingId}  ${one.copies}`)),
     ...refused.map((one) => `  REFUSED   ${one.accountId}/${one.recordingId}  ${refusals[one.why]}: ${one.reason}`),
     ...(report.lackingCopies === 0
       ? []
@@ -110,6 +112,11 @@ function describe(report: RebuildReport): string {
     .map(oneLine)
     .concat(describeLosses(report.notInManifests), '', ...nextSteps)
     .join('\n')
+}
+
+function shorten(lines: readonly string[]): readonly string[] {
+  const more = lines.length - linesShown
+  return more > 0 ? [...lines.slice(0, linesShown), `  … and ${more} more; --json lists them all`] : lines
 }
 
 function describeLosses(losses: readonly Loss[]): string {

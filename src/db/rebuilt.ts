@@ -1,11 +1,8 @@
 import { sql } from 'kysely'
 import type { ReadManifest } from '../domain/manifest.ts'
 import { manifestKey } from '../domain/archive.ts'
-import { ReelkeepError } from '../domain/errors.ts'
-import { defaultPolicy } from '../domain/policy.ts'
-import { placeholderDirectory, rebuiltHoldReason, unsetAddress } from '../domain/rebuild.ts'
+import { rebuiltHoldReason } from '../domain/rebuild.ts'
 import type { RecordingState } from '../domain/recording.ts'
-import { ensureRecorder } from './accounts.ts'
 import { writeAudit } from './audit.ts'
 import { writePlan } from './commands.ts'
 import { brokeUnique } from './connect.ts'
@@ -14,26 +11,9 @@ import { databaseNowMs, lockFacts } from './facts.ts'
 import { listFilesToCopy, recordCheck, recordCopy, recordStored } from './files.ts'
 import type { StoredFile } from './files.ts'
 import { beginRebuiltRound } from './life-rounds.ts'
+import { ensureOwner, ensureRebuiltRecorder, rebuildActor } from './rebuilt-account.ts'
+import type { RebuiltAccount } from './rebuilt-account.ts'
 import { findSameBytes } from './taken-in.ts'
-
-/** The store that a database is rebuilt from. */
-export interface RebuildSource {
-  readonly name: string
-  readonly site: string
-  readonly role: 'primary' | 'backup'
-  readonly url: string
-  /** For people: scheme and place, without credentials. */
-  readonly label: string
-}
-
-/** What every rebuilt recording of an account refers to. */
-export interface RebuiltAccount {
-  readonly accountId: string
-  readonly storeId: string
-  readonly inboxId: string
-  readonly holderId: string
-  readonly label: string
-}
 
 /** A package whose files were looked at in its store. */
 export interface CheckedPackage {
@@ -52,28 +32,9 @@ export interface SealedRecording {
 }
 
 const account = sql<string>`current_setting('app.account')::uuid`
-/** A person who can never sign in and gets no mail: the one who placed the holds. */
-const holder = { name: 'Rebuild', email: 'rebuild@reelkeep.invalid', roles: [] }
-const rebuildActor = 'rebuild'
+const onceOnly = ['deposits_pkey', 'recordings_pkey', 'same_bytes_once']
 /** The lawful way from a new recording to a kept one. */
 const edgesToRetained = ['claimed', 'encoding', 'archiving', 'protected'] as const
-
-/** Makes sure that the database has the tables of this version. @throws invalid_config */
-export async function requireMigrated(db: Database): Promise<void> {
-  const { rows } = await db.throughDoor('accounts', (tx) =>
-    sql<{ migrated: boolean }>`select to_regclass('public.life_rounds') is not null as migrated`.execute(tx),
-  )
-  if (rows[0]?.migrated !== true)
-    throw new ReelkeepError('invalid_config', 'The database is not migrated. Run `reelkeep migrate` first.')
-}
-
-/** True where this account has rows already. */
-export async function hasAccount(db: Database, accountId: string): Promise<boolean> {
-  return db.asAccount(accountId, async (tx) => {
-    const row = await tx.selectFrom('accounts').select('id').where('id', '=', accountId).executeTakeFirst()
-    return row !== undefined
-  })
-}
 
 /** A page of recordings that still have bytes somewhere, by id. */
 export async function listSealed(tx: AccountTx, afterId: string | null, limit: number): Promise<SealedRecording[]> {
@@ -95,88 +56,6 @@ function sealedQuery(tx: AccountTx) {
 }
 
 /**
- * Makes what rebuilt recordings refer to, where it is missing: the account under its own id, the store, an inbox without
- * an address, and the holder of holds. A second run finds it. @throws name_taken, wrong_state
- */
-export async function ensureRebuiltAccount(
-  db: Database,
-  accountId: string,
-  { accountName, source }: { accountName: string | null; source: RebuildSource },
-): Promise<RebuiltAccount> {
-  const name = accountName ?? `Rebuilt ${accountId}`
-  const work = async (tx: AccountTx): Promise<RebuiltAccount> => {
-    await tx
-      .insertInto('accounts')
-      .values({ id: accountId, name, policy: JSON.stringify(defaultPolicy) })
-      .onConflict((conflict) => conflict.column('id').doNothing())
-      .execute()
-    const inbox = { name: 'Rebuilt inbox', site: 'unknown', role: 'inbox' as const, url: unsetAddress }
-    return {
-      accountId,
-      storeId: await ensureSource(tx, source),
-      inboxId: await ensureInbox(tx, inbox),
-      holderId: await ensureOwner(tx, holder),
-      label: source.label,
-    }
-  }
-  return db.asAccount(accountId, work, { actor: rebuildActor }).catch((error: unknown) => {
-    if (!brokeUnique(error, 'accounts_name_key')) throw error
-    const message = `Another account is called "${name}" already. Give this one another name with --account-name.`
-    throw new ReelkeepError('name_taken', message, { cause: error })
-  })
-}
-
-/** A store is the same one by its address; a name or a role that somebody else has is never taken over. */
-async function ensureSource(tx: AccountTx, { name, site, role, url }: RebuildSource): Promise<string> {
-  const stores = await tx.selectFrom('stores').selectAll().execute()
-  const same = stores.find((store) => store.url === url && store.role === role)
-  if (same !== undefined) return same.id
-  if (stores.some((store) => store.url === url))
-    throw new ReelkeepError(
-      'wrong_state',
-      'This store has another role in the account already. Use --as with that role.',
-    )
-  if (role === 'primary' && stores.some((store) => store.role === 'primary'))
-    throw new ReelkeepError(
-      'wrong_state',
-      'The account has another primary store already. Rebuild from a further store with --as backup.',
-    )
-  if (stores.some((store) => store.name === name))
-    throw new ReelkeepError(
-      'name_taken',
-      `The account has another store called "${name}". Give this one a name with --name.`,
-    )
-  const row = await tx
-    .insertInto('stores')
-    .values({ account_id: account, name, site, role, url })
-    .returning('id')
-    .executeTakeFirstOrThrow()
-  return row.id
-}
-
-async function ensureInbox(
-  tx: AccountTx,
-  inbox: { name: string; site: string; role: 'inbox'; url: string },
-): Promise<string> {
-  await tx
-    .insertInto('stores')
-    .values({ account_id: account, ...inbox })
-    .onConflict((conflict) => conflict.columns(['account_id', 'name']).doNothing())
-    .execute()
-  return (await tx.selectFrom('stores').select('id').where('name', '=', inbox.name).executeTakeFirstOrThrow()).id
-}
-
-/** The person of this address, made where missing; one who is there keeps name and roles. */
-async function ensureOwner(tx: AccountTx, person: { name: string; email: string; roles: string[] }): Promise<string> {
-  await tx
-    .insertInto('people')
-    .values({ account_id: account, ...person })
-    .onConflict((conflict) => conflict.columns(['account_id', 'email']).doNothing())
-    .execute()
-  return (await tx.selectFrom('people').select('id').where('email', '=', person.email).executeTakeFirstOrThrow()).id
-}
-
-/**
  * Makes a recording of a package, all or nothing: it takes the lawful way to `retained` and stands under a hold from its
  * first moment on. Answers why not, where the database has it, or another one with the same bytes, already.
  */
@@ -195,18 +74,18 @@ export async function insertRebuilt(
     await beginRebuiltRound(tx)
     return 'inserted' as const
   }
-  return db.asAccount(into.accountId, work, { actor: rebuildActor, detail: { rebuiltFrom: into.label } })
+  const attempt = () => db.asAccount(into.accountId, work, { actor: rebuildActor, detail: { rebuiltFrom: into.label } })
+  return attempt().catch((error: unknown) => {
+    // Another run, or another folder with the same bytes, was quicker: the second look sees it.
+    if (!onceOnly.some((constraint) => brokeUnique(error, constraint))) throw error
+    return attempt()
+  })
 }
 
 async function insertRows(tx: AccountTx, into: RebuiltAccount, found: CheckedPackage): Promise<void> {
   const { manifest } = found
   const { recordingId, original, recorder, owner } = manifest
-  const recorderId = await ensureRecorder(tx, {
-    inboxId: into.inboxId,
-    name: recorder,
-    directory: placeholderDirectory(recorder),
-    assignment: 'claim',
-  })
+  const recorderId = await ensureRebuiltRecorder(tx, into.inboxId, recorder)
   const ownerId = owner === null ? null : await ensureOwner(tx, { name: owner, email: owner, roles: ['user'] })
   await insertDeposit(tx, into, recorderId, manifest)
   await tx

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Client as TemporalClient, Connection } from '@temporalio/client'
+import { sql } from 'kysely'
 import { Client } from 'pg'
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
@@ -330,6 +331,9 @@ describe('from the primary store alone', () => {
           .concat([['hold.placed', 'rebuild']]),
       )
       expect(recording?.timeline[0]?.detail).toEqual({ rebuiltFrom: primaryUrl() })
+      // An ETag of the lost database matches nothing here.
+      const before = lost['recordings']?.find((row) => row['id'] === id)?.['version']
+      expect(recording?.version).toBeGreaterThan(Number(before) + 1_000_000)
     }
     expect(await target.db.asAccount(world.accountId, (tx) => verifyAuditTrail(tx, world.accountId))).toMatchObject({
       brokenAtSeq: null,
@@ -386,6 +390,56 @@ describe('from the primary store alone', () => {
     expect(await rebuild(requestFrom(own.db, root, { source }))).toMatchObject({ inserted: [], copiesAdded: [] })
     expect(differences(before, await dump(own.name))).toEqual([])
   })
+})
+
+test('two runs at once, and a second folder with the same bytes: each recording is there once', async () => {
+  const twin = '0b5f6c1e-0000-4000-8000-00000000000e'
+  const root = await harmedStore(async (at) => {
+    await cp(join(at(lives.early), '..'), join(at(twin), '..'), { recursive: true })
+    const text = await readFile(at(twin), 'utf8')
+    await writeFile(at(twin), text.replaceAll(lives.early, twin))
+  })
+  const { db, name } = await emptyDatabase()
+  const both = await Promise.all([rebuild(requestFrom(db, root)), rebuild(requestFrom(db, root))])
+  const inserted = both.flatMap((report) => idsOf(report.inserted))
+  expect(new Set(inserted).size).toBe(inserted.length)
+  expect(inserted).toHaveLength(sealed().length)
+  for (const report of both) {
+    const refused = report.refused.filter((one) => one.why === 'same_bytes').map((one) => one.recordingId)
+    expect([[twin], [lives.early]]).toContainEqual(refused)
+  }
+  const whole = await dump(name)
+  expect(whole['recordings']).toHaveLength(sealed().length)
+  expect(whole['holds']).toHaveLength(sealed().length)
+})
+
+test('the account gets its administrator by its name; a store is never taken over', async () => {
+  const { db, url } = await emptyDatabase()
+  const root = join(world.home, 'primary')
+  await rebuild(requestFrom(db, root))
+  const name = `Rebuilt ${world.accountId}`
+  const added = await run(url, 'account', 'add', name, '--admin', 'Ada', '--email', 'ada@example.test')
+  expect(added.out).toMatch(/^rk_/)
+  const people = await db.asAccount(world.accountId, (tx) => tx.selectFrom('people').selectAll().execute())
+  expect(people.find((person) => person.email === 'ada@example.test')).toMatchObject({ name: 'Ada', roles: ['admin'] })
+
+  const backup = join(world.home, 'backup')
+  const asPrimary = { ...other(backup), name: 'Second' }
+  await expect(rebuild(requestFrom(db, backup, { source: asPrimary }))).rejects.toMatchObject({ code: 'wrong_state' })
+  const sameName = { ...other(backup), role: 'backup' as const }
+  await expect(rebuild(requestFrom(db, backup, { source: sameName }))).rejects.toMatchObject({ code: 'name_taken' })
+  const otherRole = { ...other(root), role: 'backup' as const, name: 'Second' }
+  await expect(rebuild(requestFrom(db, root, { source: otherRole }))).rejects.toMatchObject({ code: 'wrong_state' })
+  const named = await emptyDatabase()
+  await run(named.url, 'account', 'add', 'Taken', '--admin', 'Ada', '--email', 'ada@example.test')
+  await expect(rebuild(requestFrom(named.db, root, { accountName: 'Taken' }))).rejects.toMatchObject({
+    code: 'name_taken',
+  })
+  await rebuild(requestFrom(named.db, root, { accountName: 'University' }))
+  const { rows } = await named.db.asAccount(world.accountId, (tx) =>
+    sql<{ name: string }>`select name from accounts`.execute(tx),
+  )
+  expect(rows).toEqual([{ name: 'University' }])
 })
 
 test('a run that was cut off between recordings is gone on with', async () => {
