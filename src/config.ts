@@ -80,6 +80,13 @@ export function loadConfig(env: NodeJS.ProcessEnv = process.env): Config {
       problems.push(`${name} must be a whole number from ${low} to ${high}`)
     return number
   }
+  // What cannot be read as an address is refused here, by name: libraries that fail at it later repeat it, password and all.
+  const hidden = (name: SettingName, readable: (value: string) => boolean): string | null => {
+    const value = optional(name)
+    if (value !== null && !readable(value))
+      problems.push(`${name} is no URL that can be read; percent-encode special characters of its user and password`)
+    return value
+  }
   const level = read('LOG_LEVEL')
   if (!isLevel(level)) problems.push('LOG_LEVEL must be trace, debug, info, warn or error')
   const roles = read('WORKER_ROLES')
@@ -89,8 +96,8 @@ export function loadConfig(env: NodeJS.ProcessEnv = process.env): Config {
     problems.push('WORKER_ROLES must name life, encode, or both')
   const port = whole('API_PORT', 0, 65_535)
   const config: Config = {
-    databaseUrl: read('DATABASE_URL'),
-    databaseOwnerUrl: optional('DATABASE_OWNER_URL'),
+    databaseUrl: hidden('DATABASE_URL', isPostgresUrl) ?? read('DATABASE_URL'),
+    databaseOwnerUrl: hidden('DATABASE_OWNER_URL', isPostgresUrl),
     temporal: {
       address: read('TEMPORAL_ADDRESS'),
       namespace: read('TEMPORAL_NAMESPACE'),
@@ -103,7 +110,7 @@ export function loadConfig(env: NodeJS.ProcessEnv = process.env): Config {
     },
     scratchDir: resolve(read('SCRATCH_DIR')),
     signingKeyFile: read('SIGNING_KEY_FILE'),
-    mail: { smtpUrl: optional('SMTP_URL'), directory: optional('MAIL_DIR'), from: read('MAIL_FROM') },
+    mail: { smtpUrl: hidden('SMTP_URL', isSmtpUrl), directory: optional('MAIL_DIR'), from: read('MAIL_FROM') },
     ffmpegPath: read('FFMPEG_PATH'),
     ffprobePath: read('FFPROBE_PATH'),
     worker: {
@@ -116,6 +123,15 @@ export function loadConfig(env: NodeJS.ProcessEnv = process.env): Config {
   }
   if (problems.length > 0) throw new ReelkeepError('invalid_config', `Settings are wrong: ${problems.join('; ')}.`)
   return config
+}
+
+/** Postgres' own forms without a host, and its paths to sockets, are for its driver to read. */
+function isPostgresUrl(text: string): boolean {
+  return !text.includes('://') || URL.canParse(text.replace('@/', '@host/'))
+}
+
+function isSmtpUrl(text: string): boolean {
+  return /^smtps?:\/\//.test(text) && URL.canParse(text)
 }
 
 function isLevel(text: string): text is Config['logLevel'] {
