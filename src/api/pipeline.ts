@@ -79,13 +79,6 @@ export function openPipeline(options: { address: string; namespace: string }): P
     }
   }
   const turns = createTurns(commandsAtOnce)
-  const update = (recordingId: string, request: CommandRequest) =>
-    client.workflow
-      .getHandle(recordingWorkflowId(recordingId))
-      .executeUpdate<CommandResult, [CommandRequest]>(request.command.kind, {
-        args: [request],
-        updateId: request.requestId,
-      })
 
   return {
     command: (recordingId, request, askAgain = async () => undefined) =>
@@ -93,9 +86,9 @@ export function openPipeline(options: { address: string; namespace: string }): P
         recordingId,
         async (waited) => {
           if (waited) await askAgain()
-          return within(() => untilHeard(() => update(recordingId, request), askAgain))
+          return within(() => untilHeard(() => update(client, recordingId, request), askAgain))
         },
-        { withinMs: answerTimeoutMs, tooLate: () => noAnswer() },
+        { withinMs: answerTimeoutMs, tooLate: noAnswer },
       ),
     async startRecording(input, { wake } = { wake: false }) {
       const life: WorkflowStartOptions = {
@@ -134,6 +127,15 @@ export function openPipeline(options: { address: string; namespace: string }): P
     },
     close: () => connection.close(),
   }
+}
+
+function update(client: Client, recordingId: string, request: CommandRequest): Promise<CommandResult> {
+  return client.workflow
+    .getHandle(recordingWorkflowId(recordingId))
+    .executeUpdate<CommandResult, [CommandRequest]>(request.command.kind, {
+      args: [request],
+      updateId: request.requestId,
+    })
 }
 
 /** Tries again while the life has its hands full, until the deadline around it, asking before each further try. */

@@ -4,7 +4,11 @@ export interface Turns {
    * Runs `job` when it is its turn and tells it whether it had to wait; `tooLate` makes the error of one that waited
    * longer than `withinMs`.
    */
-  take<T>(key: string, job: (waited: boolean) => Promise<T>, late: { withinMs: number; tooLate(): Error }): Promise<T>
+  take<T>(
+    key: string,
+    job: (waited: boolean) => Promise<T>,
+    late: { withinMs: number; tooLate: () => Error },
+  ): Promise<T>
 }
 
 interface Line {

@@ -203,6 +203,18 @@ test.each(table)('%s', (_name, change, command, actor, expected) => {
   expect(verdict.ok ? 'ok' : verdict.code).toBe(expected)
 })
 
+test('who claims too late hears who was faster, where the facts know a name', () => {
+  const late = (ownerName?: string) =>
+    decideCommand(
+      facts({ state: 'claimed', ownerId: 'o', ...(ownerName === undefined ? {} : { ownerName }) }),
+      { kind: 'claim' },
+      person('u', 'user'),
+      now,
+    )
+  expect(late('Olga')).toMatchObject({ message: expect.stringMatching(/^Olga was faster/) })
+  expect(late()).toMatchObject({ message: expect.stringMatching(/^Another person was faster/) })
+})
+
 test('every command has an answer in every state, whoever asks', () => {
   for (const state of recordingStates)
     for (const kind of commandKinds)

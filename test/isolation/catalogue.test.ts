@@ -126,8 +126,16 @@ describe('the role of the application', () => {
       from pg_roles r where rolname = 'reelkeep_app'`)
     expect(rows).toEqual([
       {
-        ...{ rolsuper: false, rolbypassrls: false, rolcreaterole: false, rolcreatedb: false, rolreplication: false },
-        ...{ tables: 0, functions: 0, schemas: 0, databases: 0, memberships: 0 },
+        rolsuper: false,
+        rolbypassrls: false,
+        rolcreaterole: false,
+        rolcreatedb: false,
+        rolreplication: false,
+        tables: 0,
+        functions: 0,
+        schemas: 0,
+        databases: 0,
+        memberships: 0,
       },
     ])
   })

@@ -22,8 +22,7 @@ describe('scanners of one inbox', () => {
     const dice = throwDice('scanners')
     const stand = await openIngestStand()
     const names = Array.from({ length: 30 }, (_, at) => `lecture-${at}.mp4`)
-    let arriving = true
-    let idle = 0
+    const inbox = { arriving: true, quietLooks: 0 }
     const upload = async (name: string) => {
       const path = join(stand.directories.inbox, 'hall-a', name)
       for (let piece = 1; piece <= 3; piece += 1) {
@@ -33,18 +32,18 @@ describe('scanners of one inbox', () => {
     }
     const scan = async () => {
       let memory = noMemory
-      while (arriving || idle < 120) {
+      while (inbox.arriving || inbox.quietLooks < 120) {
         await pause(dice.below(8))
         stand.clock.nowMs += 1000
         const request = { accountId: stand.accountId, inboxId: stand.ids.inbox, memory, now: () => stand.clock.nowMs }
         const look = await lookOnce(stand.deps, request)
         memory = look.memory
-        if (!arriving) idle += 1
+        if (!inbox.arriving) inbox.quietLooks += 1
       }
     }
     const scanners = [scan(), scan(), scan(), scan()]
     for (const name of names) await upload(name)
-    arriving = false
+    inbox.arriving = false
     await Promise.all(scanners)
     const deposits = await stand.deposits()
     const complete = deposits.filter(({ state }) => state === 'complete')
@@ -96,7 +95,7 @@ describe('a deposit', () => {
       copyFile(sample, join(other, 'two.mp4')),
     ])
     const desk = openDesk(world)
-    const notify = () =>
+    const notify = async () =>
       desk.app.request(
         `/record/recorder_notify/?recordingPlace=10_0_0_7&mediapath=x&key=${notifyKey('10_0_0_7', 'salt')}`,
       )
