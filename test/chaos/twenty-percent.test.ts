@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { generateSmall } from '../../src/dev/sample.ts'
 import type { Command } from '../../src/domain/commands.ts'
 import { hasCode } from '../../src/domain/errors.ts'
@@ -11,6 +11,7 @@ import { msPer } from '../../src/domain/units.ts'
 import type { RecordingDetail } from '../../src/domain/recording.ts'
 import { startChaosStand, twentyPercent } from './stand.ts'
 import type { ChaosStand, Port } from './stand.ts'
+import type { ProxyPlan } from '../servers/fault-proxy.ts'
 
 const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1_000_000))
 
@@ -28,9 +29,9 @@ interface Drop {
   last: RecordingDetail | null
 }
 
-async function drop(stand: ChaosStand, count: number): Promise<Drop[]> {
+async function drop(stand: ChaosStand, count: number, first = 1): Promise<Drop[]> {
   const drops: Drop[] = []
-  for (let number = 1; number <= count; number += 1) {
+  for (let number = first; number < first + count; number += 1) {
     const file = join(stand.world.home, `sample-${number}.mp4`)
     await generateSmall(file, { ffmpegPath: inject('ffmpegPath'), seed: seed + number, codec: 'h264-aac' })
     const path = `${number % 2 === 0 ? 'hall' : 'room'}/lecture-${number}.mp4`
@@ -189,6 +190,11 @@ async function judge(stand: ChaosStand, drops: readonly Drop[]): Promise<void> {
   }
 }
 
+async function addRecorders({ world }: ChaosStand): Promise<void> {
+  await world.addRecorder({ name: 'hall', assignment: 'automatic', defaultOwnerId: world.people.ada.personId })
+  await world.addRecorder({ name: 'room', assignment: 'manager', managerId: world.people.ben.personId })
+}
+
 async function live(stand: ChaosStand, drops: readonly Drop[], forMs: number, over: () => boolean): Promise<void> {
   const untilMs = Date.now() + forMs
   while (Date.now() < untilMs && !over()) {
@@ -217,16 +223,7 @@ describe.each(['double', 'seaweed'] as const)('whole lives, the primary store on
       process.stdout.write(`SEED=${seed}\n`)
       const stand = await startChaosStand(seed, primaryKind)
       try {
-        await stand.world.addRecorder({
-          name: 'hall',
-          assignment: 'automatic',
-          defaultOwnerId: stand.world.people.ada.personId,
-        })
-        await stand.world.addRecorder({
-          name: 'room',
-          assignment: 'manager',
-          managerId: stand.world.people.ben.personId,
-        })
+        await addRecorders(stand)
         for (const [name, plan] of Object.entries(twentyPercent))
           if (name !== 'primary' || stand.double === null) stand.proxies[name as Port].setPlan(plan)
         stand.double?.setRandomFaults({ seed, rate: 0.2, without: ['corrupt_at_rest', 'no_effect'] })
@@ -250,4 +247,38 @@ describe.each(['double', 'seaweed'] as const)('whole lives, the primary store on
       }
     },
   )
+})
+
+/** Each port alone, with every way its protocol can fail in, more often than together with the others. */
+const alone: Readonly<Record<Port, ProxyPlan>> = {
+  inbox: { ...twentyPercent.inbox, rate: 0.06 },
+  primary: { rate: 0.25, kinds: ['drop', 'stall', 'cut', 'slow', 'half_open', 'lose_answer'], stallMs: 1000 },
+  backup: { ...twentyPercent.backup, rate: 0.06 },
+  smtp: { ...twentyPercent.smtp, rate: 0.1 },
+  postgres: { ...twentyPercent.postgres, rate: 0.04 },
+  temporal: { ...twentyPercent.temporal, everyMs: 5000 },
+}
+
+describe('one port fails, the others do not', () => {
+  let stand: ChaosStand
+  const all: Drop[] = []
+  beforeAll(async () => {
+    stand = await startChaosStand(seed, 'double')
+    await addRecorders(stand)
+  })
+  afterAll(() => stand?.stop())
+
+  test.each(Object.entries(alone))('%s', { timeout: 10 * minute }, async (name, plan) => {
+    const proxy = stand.proxies[name as Port]
+    proxy.setPlan(plan)
+    // An odd one waits for a claim and is told of by mail.
+    const drops = await drop(stand, 1, all.length * 2 + 1)
+    all.push(...drops)
+    const done = () => drops.every((one) => one.last?.state === 'purged')
+    await live(stand, drops, minute / 2, done)
+    proxy.heal()
+    await live(stand, drops, 4 * minute, done)
+    process.stdout.write(`SEED=${seed} ${report(stand)}\n`)
+    await judge(stand, all)
+  })
 })

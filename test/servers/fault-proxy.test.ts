@@ -187,6 +187,12 @@ describe('a proxy that fails on purpose', () => {
     expect(new Set(first.seen.map((entry) => entry.split(' ')[1])).size).toBe(kinds.length)
   })
 
+  it('what a plan decides for a call happens in that call', async () => {
+    proxy.setPlan({ rate: 1, kinds: ['cut'] })
+    for (let round = 0; round < 20; round += 1) expect(await call().ask('x'.repeat(5000))).toMatch(/cut$/)
+    expect(proxy.log).toHaveLength(20)
+  })
+
   it('by pace: open connections are hurt although nobody calls', async () => {
     const caller = call()
     await caller.ask('x')

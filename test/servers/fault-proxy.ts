@@ -27,7 +27,7 @@ export type ProxyFaultKind =
 /** Towards the server, or back. */
 export type Direction = 'up' | 'down'
 
-/** One fault to come. It belongs to a call, and its byte counts from that call's first byte in its direction. */
+/** One fault to come. It begins with a call; its byte counts from that call's first byte in its direction. */
 export interface ProxyFault {
   readonly kind: ProxyFaultKind
   /** Calls that still go well before it, over all connections. A connection's beginning is a call of its own. */
@@ -82,9 +82,11 @@ export interface FaultProxy {
 
 interface Armed extends ProxyFault {
   readonly direction: Direction
-  /** `null` = decided when the first bytes of its direction come, at this part of them. */
+  /** `null` = decided when the first bytes of its direction come, by `part`. */
   at: number | null
   readonly part: number
+  /** It waits for its byte through later calls; a fault of the plan passes with its call. */
+  readonly lasting: boolean
 }
 
 interface Link {
@@ -270,8 +272,10 @@ function hear(inside: Inside, link: Link): void {
   link.speaker = 'up'
   if (link.halfOpen) return
   link.call += 1
-  // A far byte of an earlier call may still be on its way.
-  if (link.armed !== null && link.armed.at !== null && link.armed.kind !== 'lose_answer') return
+  if (link.armed?.lasting === true) {
+    inside.calls += 1
+    return
+  }
   link.slow = null
   link.passed.up = 0
   link.passed.down = 0
@@ -283,7 +287,8 @@ function hear(inside: Inside, link: Link): void {
 function harm(inside: Inside, link: Link, direction: Direction, chunk: Buffer): Buffer {
   const { armed } = link
   if (armed === null || armed.direction !== direction) return chunk
-  armed.at ??= Math.floor(armed.part * chunk.length)
+  // Small messages are hit where they are; a body, a few chunks deep.
+  armed.at ??= Math.floor(armed.part * chunk.length * (chunk.length < 16_384 ? 1 : 3))
   const offset = armed.kind === 'lose_answer' ? 0 : armed.at - link.passed[direction]
   if (offset < 0 || offset >= chunk.length) return chunk
   link.armed = null
@@ -315,7 +320,8 @@ function armCall(inside: Inside, connection: number, call: number): Armed | null
   const scripted = takeScripted(inside, call === 0)
   if (scripted !== null) {
     const fallback: Direction = scripted.kind === 'lose_answer' ? 'down' : 'up'
-    return { ...scripted, direction: scripted.direction ?? fallback, at: scripted.byte ?? null, part: 0 }
+    const lasting = scripted.byte !== undefined
+    return { ...scripted, direction: scripted.direction ?? fallback, at: scripted.byte ?? null, part: 0, lasting }
   }
   const { plan } = inside
   const random = draw(inside, connection, call)
@@ -324,14 +330,13 @@ function armCall(inside: Inside, connection: number, call: number): Armed | null
   const kinds = plan.kinds.filter((kind) => (call === 0 ? atConnect.includes(kind) : kind !== 'drop'))
   const kind = kinds[Math.floor(random(1) * kinds.length)]
   if (kind === undefined) return null
-  const far = random(4) < 0.3 && (kind === 'cut' || kind === 'flip')
   return {
     kind,
     direction: kind === 'lose_answer' || random(2) < 0.5 ? 'down' : 'up',
-    // Mostly within the first bytes, which always come; now and then deep in a body.
-    at: far ? Math.floor(random(3) ** 2 * 2 ** 20) : null,
+    at: null,
     part: random(3),
-    stallMs: Math.ceil(random(5) * (plan.stallMs ?? 1000)),
+    lasting: false,
+    stallMs: Math.ceil(random(4) * (plan.stallMs ?? 1000)),
     bytesPerSecond: plan.bytesPerSecond ?? 20_000,
   }
 }
@@ -357,7 +362,7 @@ function hurtOne(inside: Inside): void {
   const kind = plan?.kinds[Math.floor(random(1) * plan.kinds.length)]
   if (link === undefined || plan === null || kind === undefined) return
   const stallMs = Math.ceil(random(2) * (plan.stallMs ?? 1000))
-  const armed: Armed = { kind, direction: 'down', at: null, part: 0, stallMs }
+  const armed: Armed = { kind, direction: 'down', at: null, part: 0, lasting: false, stallMs }
   link.armed = armed
   if (kind === 'cut') {
     link.armed = null
