@@ -13,6 +13,7 @@ import { ReelkeepError } from '../domain/errors.ts'
 import type { RecordingFacts } from '../domain/recording.ts'
 import { failpoint } from '../failpoints/failpoint.ts'
 import { withHeartbeat } from './beat.ts'
+import type { Beat } from './beat.ts'
 import type { ActivityDeps } from './deps.ts'
 import type { RecordingRef } from './records.ts'
 
@@ -41,31 +42,8 @@ export function createDeleteActivities({ db, stores, sign }: Pick<ActivityDeps, 
      * Removes every copy of the recording from one store, makes sure that each is gone, and then whatever else stands
      * under the recording's prefix (files of attempts that died). A second run goes on where the first one stopped.
      */
-    async purgeStore(ref: RecordingRef, storeId: string): Promise<number> {
-      return withHeartbeat(async ({ signal, beat }) => {
-        const { store, name } = await stores.open(ref.accountId, storeId)
-        const owed = await db.asAccount(ref.accountId, async (tx) => {
-          await requirePurging(tx, ref.recordingId)
-          return listOwedPurges(tx, ref.recordingId, storeId)
-        })
-        for (const copy of owed) {
-          await failpoint('purge.before-copy')
-          await store.delete(copy.key)
-          await failpoint('purge.before-copy-row')
-          await db.asAccount(ref.accountId, (tx) => recordPurged(tx, copy.id))
-          await failpoint('purge.after-copy-row')
-          beat({ store: name, file: copy.name })
-        }
-        for await (const stray of store.list(recordingPrefix(ref.accountId, ref.recordingId), signal))
-          await store.delete(stray.key)
-        await failpoint('purge.after-strays')
-        await db.asAccount(ref.accountId, (tx) => forgetAllSlices(tx, ref.recordingId))
-        await db.asAccount(ref.accountId, (tx) =>
-          writeAudit(tx, ref.recordingId, 'system', 'store.purged', { store: name, copies: owed.length }),
-        )
-        return owed.length
-      })
-    },
+    purgeStore: (ref: RecordingRef, storeId: string): Promise<number> =>
+      withHeartbeat((beat) => emptyStore({ db, stores }, ref, storeId, beat)),
 
     /** Removes the source, where the recording is deleted before it ever left the inbox. A newer file of that name stays. */
     async purgeSource(ref: RecordingRef): Promise<void> {
@@ -95,6 +73,35 @@ export function createDeleteActivities({ db, stores, sign }: Pick<ActivityDeps, 
       await failpoint('certify.after-commit')
     },
   }
+}
+
+async function emptyStore(
+  { db, stores }: Pick<ActivityDeps, 'db' | 'stores'>,
+  ref: RecordingRef,
+  storeId: string,
+  { signal, beat }: Beat,
+): Promise<number> {
+  const { store, name } = await stores.open(ref.accountId, storeId)
+  const owed = await db.asAccount(ref.accountId, async (tx) => {
+    await requirePurging(tx, ref.recordingId)
+    return listOwedPurges(tx, ref.recordingId, storeId)
+  })
+  for (const copy of owed) {
+    await failpoint('purge.before-copy')
+    await store.delete(copy.key)
+    await failpoint('purge.before-copy-row')
+    await db.asAccount(ref.accountId, (tx) => recordPurged(tx, copy.id))
+    await failpoint('purge.after-copy-row')
+    beat({ store: name, file: copy.name })
+  }
+  for await (const stray of store.list(recordingPrefix(ref.accountId, ref.recordingId), signal))
+    await store.delete(stray.key)
+  await failpoint('purge.after-strays')
+  await db.asAccount(ref.accountId, (tx) => forgetAllSlices(tx, ref.recordingId))
+  await db.asAccount(ref.accountId, (tx) =>
+    writeAudit(tx, ref.recordingId, 'system', 'store.purged', { store: name, copies: owed.length }),
+  )
+  return owed.length
 }
 
 async function openPurge(tx: AccountTx, recordingId: string): Promise<Verdict> {

@@ -91,18 +91,7 @@ export function openPipeline(options: { address: string; namespace: string }): P
         { withinMs: answerTimeoutMs, tooLate: noAnswer },
       ),
     async startRecording(input, { wake } = { wake: false }) {
-      const life: WorkflowStartOptions = {
-        workflowId: recordingWorkflowId(input.recordingId),
-        taskQueue: taskQueues.life,
-        args: [input],
-        workflowIdConflictPolicy: 'USE_EXISTING',
-        workflowIdReusePolicy: input.accepted === true ? 'ALLOW_DUPLICATE_FAILED_ONLY' : 'REJECT_DUPLICATE',
-      }
-      const begin = async () => {
-        if (wake) await client.workflow.signalWithStart('recordingWorkflow', { ...life, signal: lookAgain })
-        else await client.workflow.start('recordingWorkflow', life)
-      }
-      await within(begin).catch((error: unknown) => {
+      await within(() => beginLife(client, input, wake)).catch((error: unknown) => {
         if (!(error instanceof Error && error.name === 'WorkflowExecutionAlreadyStartedError')) throw error
       })
     },
@@ -136,6 +125,18 @@ function update(client: Client, recordingId: string, request: CommandRequest): P
       args: [request],
       updateId: request.requestId,
     })
+}
+
+async function beginLife(client: Client, input: RecordingInput, wake: boolean): Promise<void> {
+  const life: WorkflowStartOptions = {
+    workflowId: recordingWorkflowId(input.recordingId),
+    taskQueue: taskQueues.life,
+    args: [input],
+    workflowIdConflictPolicy: 'USE_EXISTING',
+    workflowIdReusePolicy: input.accepted === true ? 'ALLOW_DUPLICATE_FAILED_ONLY' : 'REJECT_DUPLICATE',
+  }
+  if (wake) await client.workflow.signalWithStart('recordingWorkflow', { ...life, signal: lookAgain })
+  else await client.workflow.start('recordingWorkflow', life)
 }
 
 /** Tries again while the life has its hands full, until the deadline around it, asking before each further try. */
