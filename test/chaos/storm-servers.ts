@@ -28,7 +28,8 @@ export async function startStormServers(options: {
 }): Promise<StormServers> {
   const home = await mkdtemp(join(tmpdir(), 'reelkeep-storm-'))
   chmodSync(home, 0o711)
-  const settings = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off', max_connections: '200' }
+  // The machine survives, only the server dies: what it confirmed must have left its memory, not reached the platter.
+  const settings = { fsync: 'off', max_connections: '200' }
   const postgres = await startPostgres({ home, cacheDir: options.cacheDir, settings, say: options.say })
   await migrateUp(postgres.ownerUrl, { fastForward: true })
   const temporal = await startTemporal({

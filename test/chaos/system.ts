@@ -145,7 +145,7 @@ export async function command(
       accepted,
       beganAtMs,
       endedAtMs: Date.now(),
-      detail: { ...what },
+      detail: { ...what, requestId },
     })
   for (;;) {
     try {
