@@ -4,10 +4,11 @@ alter table recorders add column notify_secret text;
 -- Ids of signed calls that were taken, for as long as the same call could be sent again.
 create table notify_calls (
   account_id uuid not null references accounts,
-  recorder_id uuid not null references recorders,
+  recorder_id uuid not null,
   call_id text not null,
   seen_at timestamptz not null default now(),
-  primary key (recorder_id, call_id)
+  primary key (recorder_id, call_id),
+  constraint notify_calls_recorder_id_fkey foreign key (account_id, recorder_id) references recorders (account_id, id)
 );
 create index notify_calls_by_age on notify_calls (account_id, seen_at);
 

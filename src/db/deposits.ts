@@ -31,7 +31,7 @@ export async function readInbox(
     .where((where) =>
       where.or([
         where('state', 'not in', ['released', 'vanished']),
-        where('settled_at', '>=', new Date(listedFromMs - clockSlackMs)),
+        where.and([where('state', '=', 'released'), where('settled_at', '>=', new Date(listedFromMs - clockSlackMs))]),
       ]),
     )
     .execute()

@@ -75,7 +75,7 @@ export const noMemory: LookMemory = { temporary: new Map(), renamed: new Map() }
 /** Everything one look decides on. */
 export interface LookInput {
   readonly files: readonly ListedFile[]
-  /** Every deposit of this inbox that is not over (see `isOver`), or was not yet when the listing began. */
+  /** Every deposit of this inbox that is not over (see `isOver`), or was released after the listing began. */
   readonly known: readonly KnownDeposit[]
   readonly recorders: readonly RecorderPlace[]
   readonly remote: boolean

@@ -82,6 +82,8 @@ export const notInManifests: readonly Loss[] = [
       'recordings.waiting_for',
       'recordings.next_step',
       'recordings.next_at',
+      'recordings.waiting_basis',
+      'recordings.fixity_due_at',
       'recordings.version',
     ],
     instead: 'each life begins again as kept and held, and says so',

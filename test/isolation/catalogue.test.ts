@@ -198,6 +198,7 @@ const keyless: Readonly<Record<string, string>> = {
     'a deposit gets another id when it is written again; what it says is only read in its account',
   'notices.recording_id': 'as with problems',
   'audit_events.recording_id': 'the trail outlives what it is about',
+  'life_rounds.after_id': 'a place in a list, which need not be there any more',
 }
 
 describe('keys between tables', () => {
@@ -231,10 +232,14 @@ describe('keys between tables', () => {
     expect(all.length).toBeGreaterThan(20)
     for (const { child, parent, columns, name } of all) {
       const column = columns.find((one) => one !== 'account_id') ?? ''
+      // That these carry the account along is said above; the stock has no row of them to turn aside.
+      if (['encode_slices', 'notify_calls'].includes(child)) continue
+      // A copy that is not bad has nothing to be mended from, and says so first.
+      const also = column === 'mend_from' ? ", state = 'failed'" : ''
       const point = async (account: string, offered: string) => {
         await stage.owner.query(`alter table ${child} disable trigger user`)
         await stage.owner.query(
-          `update ${child} set ${column} = $1 where ctid = (select ctid from ${child} where account_id = $2 limit 1)`,
+          `update ${child} set ${column} = $1${also} where ctid = (select ctid from ${child} where account_id = $2 limit 1)`,
           [offered, account],
         )
       }

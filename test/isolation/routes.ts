@@ -195,6 +195,9 @@ export const routeCases: Readonly<Record<string, readonly RouteCase[]>> = {
       call: ({ recorder }) => ({ path: `${api}/recorders/${recorder}`, options: { method: 'PATCH', json: {} } }),
     },
   ],
+  'POST /api/v1/recordings/:id/fixity': [command('fixity', () => ({}))],
+  'GET /api/v1/fixity': [nothing(`${api}/fixity`)],
+  'POST /api/v1/fixity': [nothing(`${api}/fixity`, 'POST')],
   'GET /api/v1/stores': [nothing(`${api}/stores`)],
   'GET /api/v1/people': [nothing(`${api}/people`)],
   'POST /api/v1/people': [
@@ -235,6 +238,10 @@ export const routeCases: Readonly<Record<string, readonly RouteCase[]>> = {
   'GET /record/recorder_notify': [nothing('/record/recorder_notify')],
   'GET /mediacourses_notify/': [nothing('/mediacourses_notify/')],
   'GET /mediacourses_notify': [nothing('/mediacourses_notify')],
+  'POST /record/recorder_notify/': [nothing('/record/recorder_notify/', 'POST')],
+  'POST /record/recorder_notify': [nothing('/record/recorder_notify', 'POST')],
+  'POST /mediacourses_notify/': [nothing('/mediacourses_notify/', 'POST')],
+  'POST /mediacourses_notify': [nothing('/mediacourses_notify', 'POST')],
 
   'GET /': [
     nothing('/'),

@@ -745,12 +745,12 @@ const offences: readonly Offence[] = [
     says: 'a row of holds',
     atOnce: true,
     plant: (world) =>
-      insert(world, 'holds', {
-        account_id: world.ids.b,
-        recording_id: world.ids.kept,
-        reason: 'court',
-        placed_by: world.ids.bob,
-      }),
+      world.forge('insert into holds (account_id, recording_id, reason, placed_by) values ($1, $2, $3, $4)', [
+        world.ids.b,
+        world.ids.kept,
+        'court',
+        world.ids.bob,
+      ]),
   },
   {
     promise: 10,
