@@ -142,13 +142,11 @@ describe('a deposit', () => {
     const stock = { db: world.db, accountId: world.accountId, recorderId, inboxId: world.stores.inbox, folders: {} }
     const [recordingId = ''] = await stockRecordings(stock, 1, 'awaiting_claim')
     const pipelines = Array.from({ length: 5 }, () => openPipeline(world.config.temporal))
-    const begin = () =>
+    const begin = (life: { accepted?: true }) =>
       pipelines.flatMap((pipeline) =>
-        Array.from({ length: 10 }, () =>
-          pipeline.startRecording({ accountId: world.accountId, recordingId, accepted: true }),
-        ),
+        Array.from({ length: 10 }, () => pipeline.startRecording({ accountId: world.accountId, recordingId, ...life })),
       )
-    await Promise.all(begin())
+    await Promise.all(begin({ accepted: true }))
     const connection = await Connection.connect({ address: world.config.temporal.address })
     const client = new Client({ connection, namespace: world.config.temporal.namespace })
     const runs = async () => {
@@ -163,9 +161,9 @@ describe('a deposit', () => {
       seen = await runs()
     }
     expect(seen).toHaveLength(1)
-    // A life that is over does not begin again.
+    // A deposit's life that is over does not begin again; a kept recording's own, terminated by hand, does.
     await client.workflow.getHandle(`rec/${recordingId}`).terminate('over')
-    await Promise.all(begin())
+    await Promise.all(begin({}))
     expect((await client.workflow.getHandle(`rec/${recordingId}`).describe()).status.name).toBe('TERMINATED')
     await pause(1000)
     expect(await runs()).toHaveLength(1)
