@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
 import { describeViolations, judge } from './judge.ts'
 import type { PromiseNumber, Told } from './judge.ts'
-import { arrive, audit, claim, drop, hashOf, insert, keep, makeSaneWorld, protect, signed } from './sane-world.ts'
+import { arrive, audit, claim, drop, hashOf, keep, makeSaneWorld, protect, signed } from './sane-world.ts'
 import type { Names, SaneWorld } from './sane-world.ts'
 
 let sane: SaneWorld
