@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ensureRecorder, ensureStore } from '../../src/db/accounts.ts'
@@ -7,7 +6,7 @@ import type { FailpointAction, FailpointName } from '../../src/failpoints/names.
 import { ensureSchedules } from '../../src/schedules.ts'
 import type { Dropped, Told } from '../oracle/judge.ts'
 import type { World } from '../setup/world.ts'
-import { arm, command, deposit, makeUnique } from './system.ts'
+import { arm, command, deposit, describeDrop, makeUnique } from './system.ts'
 import type { Sight, Watcher } from './system.ts'
 
 /** What is armed for one life. */
@@ -50,11 +49,6 @@ export interface Rest {
 /** A way of living that passes certain failpoints. */
 export type Scenario = (stage: Stage, run: Run) => Promise<Rest>
 
-function note({ dropped }: Stage, inbox: string, path: string, bytes: Buffer, kind: Dropped['kind'] = 'whole'): void {
-  const sha256 = createHash('sha256').update(bytes).digest('hex')
-  dropped.push({ inbox, path, sha256, sizeBytes: bytes.length, kind, finishedAtMs: Date.now() })
-}
-
 async function put(
   stage: Stage,
   path: string,
@@ -62,7 +56,7 @@ async function put(
   how: 'rename' | 'write',
   kind: Dropped['kind'] = 'whole',
 ): Promise<void> {
-  note(stage, 'inbox', path, bytes, kind)
+  stage.dropped.push(describeDrop('inbox', path, bytes, kind))
   await deposit(join(stage.world.home, 'inbox', path), bytes, how)
 }
 
@@ -122,17 +116,17 @@ async function end(stage: Stage, path: string, approver: Actor): Promise<Rest> {
 export const scenarios = {
   async whole(stage, { name, fault }) {
     const path = `hall/${name}.mp4`
-    await dropArmed(stage, path, await makeUnique(stage.base), fault)
+    await dropArmed(stage, path, makeUnique(stage.base), fault)
     return end(stage, path, stage.world.people.ben)
   },
   async large(stage, { name, fault }) {
     const path = `hall/${name}.mp4`
-    await dropArmed(stage, path, await makeUnique(stage.base, 17 * 1024 * 1024), fault)
+    await dropArmed(stage, path, makeUnique(stage.base, 17 * 1024 * 1024), fault)
     return end(stage, path, stage.world.people.ben)
   },
   async managed(stage, { name, fault }) {
     const path = `managed/${name}.mp4`
-    await dropArmed(stage, path, await makeUnique(stage.base), fault)
+    await dropArmed(stage, path, makeUnique(stage.base), fault)
     const waiting = await reach(stage, path, ({ state }) => state === 'awaiting_claim')
     if (isRest(waiting)) return waiting
     await command(stage.world, stage.told, waiting.depositId, stage.world.people.ben, { kind: 'claim', title: name })
@@ -140,7 +134,7 @@ export const scenarios = {
   },
   async unclaimed(stage, { name, fault }) {
     const path = `managed/${name}.mp4`
-    await dropArmed(stage, path, await makeUnique(stage.base), fault)
+    await dropArmed(stage, path, makeUnique(stage.base), fault)
     return end(stage, path, stage.world.people.ben)
   },
   async quarantined(stage, { name, fault }) {
@@ -156,7 +150,7 @@ export const scenarios = {
     return { how: 'refused', reason: null }
   },
   async duplicate(stage, { name, fault }) {
-    const bytes = await makeUnique(stage.base)
+    const bytes = makeUnique(stage.base)
     await put(stage, `kept/${name}.mp4`, bytes, 'rename')
     await stage.watcher.until(`kept/${name}.mp4`, 'the first', ({ state }) => state === 'retained', stage.forMs)
     await dropArmed(stage, `kept/${name}-again.mp4`, bytes, fault)
@@ -166,7 +160,7 @@ export const scenarios = {
   },
   async revised(stage, { name, fault }) {
     const path = `hall/${name}.mp4`
-    const whole = await makeUnique(stage.base)
+    const whole = makeUnique(stage.base)
     const cut = whole.subarray(0, Math.floor(whole.length / 2))
     const seen = await dropCut(stage, path, cut)
     if (fault !== null) await arm(stage.arms, { ...fault, subject: seen.depositId })
@@ -177,8 +171,8 @@ export const scenarios = {
   async looked(stage, { name, fault }) {
     const inbox = await addInbox(stage, `inbox-${name}`)
     const path = `${name}.mp4`
-    const bytes = await makeUnique(stage.base)
-    note(stage, `inbox-${name}`, path, bytes)
+    const bytes = makeUnique(stage.base)
+    stage.dropped.push(describeDrop(`inbox-${name}`, path, bytes, 'whole'))
     await deposit(join(inbox.path, path), bytes, 'write')
     await ensureSchedules(stage.world.config.temporal, [{ accountId: stage.world.accountId, inboxId: inbox.id }])
     await stage.watcher.until(path, 'a deposit', () => true, stage.forMs)
@@ -188,8 +182,8 @@ export const scenarios = {
   async reconciled(stage, { name, fault }) {
     const inbox = await addInbox(stage, `inbox-${name}`)
     const path = `${name}.mp4`
-    const bytes = await makeUnique(stage.base)
-    note(stage, `inbox-${name}`, path, bytes)
+    const bytes = makeUnique(stage.base)
+    stage.dropped.push(describeDrop(`inbox-${name}`, path, bytes, 'whole'))
     await deposit(join(inbox.path, path), bytes, 'write')
     if (fault !== null) await arm(stage.arms, { ...fault, subject: name })
     await stage.leaveWithoutLife(inbox, path)

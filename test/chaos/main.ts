@@ -7,6 +7,7 @@ import type { FailpointName } from '../../src/failpoints/names.ts'
 /** `npm run chaos`: lists the failpoints, or runs the suites that break things on purpose. */
 const usage = `npm run chaos -- --list                        every failpoint, what it stands between, what is played there
 npm run chaos -- --matrix [--full] [--only P]  every failpoint (full: with every action, once and twice)
+npm run chaos -- --ports [--seed N]            whole lives while every port fails, and each port alone
 npm run chaos -- --seed N --minutes M          a storm: random drops, deaths, freezes, full disks, commands`
 
 const { values } = parseArgs({
@@ -14,6 +15,7 @@ const { values } = parseArgs({
     list: { type: 'boolean' },
     matrix: { type: 'boolean' },
     full: { type: 'boolean' },
+    ports: { type: 'boolean' },
     only: { type: 'string' },
     seed: { type: 'string' },
     minutes: { type: 'string' },
@@ -39,6 +41,8 @@ if (values.list === true) {
     ...(values.full === true ? { REELKEEP_CHAOS_MATRIX: 'full' } : {}),
     ...(values.only === undefined ? {} : { REELKEEP_CHAOS_ONLY: values.only }),
   })
+} else if (values.ports === true) {
+  runSuite('test/chaos/twenty-percent.chaos.ts', values.seed === undefined ? {} : { SEED: values.seed })
 } else if (values.seed !== undefined || values.minutes !== undefined) {
   runSuite('test/chaos/storm.chaos.ts', {
     REELKEEP_CHAOS_SEED: values.seed ?? String(randomInt(1, 1_000_000)),

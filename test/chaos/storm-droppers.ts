@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process'
-import { createHash } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -7,7 +6,7 @@ import type { Dropped } from '../oracle/judge.ts'
 import type { S3Server } from '../servers/s3.ts'
 import type { SftpServer } from '../servers/sftp.ts'
 import type { Random } from './random.ts'
-import { makeUnique } from './system.ts'
+import { describeDrop, makeUnique } from './system.ts'
 
 /** Bytes to drop, and what they are. */
 interface Cargo {
@@ -15,17 +14,12 @@ interface Cargo {
   readonly kind: Dropped['kind']
 }
 
-async function load(random: Random, base: Buffer): Promise<Cargo> {
-  const whole = await makeUnique(base)
+function load(random: Random, base: Buffer): Cargo {
+  const whole = makeUnique(base)
   const draw = random.next()
   if (draw < 0.7) return { bytes: whole, kind: 'whole' }
   if (draw < 0.8) return { bytes: Buffer.concat([Buffer.from('%PDF-1.7 '), whole.subarray(0, 500)]), kind: 'broken' }
   return { bytes: whole.subarray(0, random.whole(100, whole.length - 100)), kind: 'interrupted' }
-}
-
-function note(inbox: string, path: string, { bytes, kind }: Cargo): Dropped {
-  const sha256 = createHash('sha256').update(bytes).digest('hex')
-  return { inbox, path, sha256, sizeBytes: bytes.length, kind, finishedAtMs: Date.now() }
 }
 
 /** A recorder that uploads with the real `sftp` program: under a temporary name or not, sometimes killed on the way. */
@@ -34,7 +28,7 @@ export async function dropBySftp(
   random: Random,
   where: { readonly directory: string; readonly scratch: string; readonly base: Buffer; readonly name: string },
 ): Promise<Dropped | null> {
-  const cargo = await load(random, where.base)
+  const cargo = load(random, where.base)
   const file = join(where.scratch, `${where.name}.upload`)
   await writeFile(file, cargo.bytes)
   const path = `${where.directory}/${where.name}.mp4`
@@ -43,11 +37,11 @@ export async function dropBySftp(
   const commands = renames ? [`put ${file} ${path}.part`, `rename ${path}.part ${path}`] : [`put ${file} ${path}`]
   const killed = cargo.kind === 'whole' && random.chance(0.25)
   const ended = await sftp(server, commands, killed ? random.whole(50, 600) : null)
-  if (ended) return note('inbox', path, cargo)
+  if (ended) return describeDrop('inbox', path, cargo.bytes, cargo.kind)
   // Killed on its way: the recorder tries again until it is through, over what it left.
   for (let tries = 0; tries < 20; tries += 1) {
     await pause(random.whole(200, 4000))
-    if (await sftp(server, commands, null)) return note('inbox', path, cargo)
+    if (await sftp(server, commands, null)) return describeDrop('inbox', path, cargo.bytes, cargo.kind)
   }
   return null
 }
@@ -83,7 +77,7 @@ export async function dropByS3(
   random: Random,
   where: { readonly prefix: string; readonly directory: string; readonly base: Buffer; readonly name: string },
 ): Promise<Dropped | null> {
-  const cargo = await load(random, where.base)
+  const cargo = load(random, where.base)
   const path = `${where.directory}/${where.name}.mp4`
   const object = { Bucket: server.bucket, Key: `${where.prefix}/${path}` }
   if (random.chance(0.2)) {
@@ -92,5 +86,5 @@ export async function dropByS3(
     return null
   }
   await server.client.putObject({ ...object, Body: cargo.bytes })
-  return note('bucket-inbox', path, cargo)
+  return describeDrop('bucket-inbox', path, cargo.bytes, cargo.kind)
 }

@@ -105,18 +105,12 @@ function think(random: Random, found: Detail): Order | null {
 }
 
 /** One act of one person, and what they were told. */
-export async function act(
-  url: string,
-  person: Person,
-  random: Random,
-  told: Told[],
-  choose: (found: Detail) => Order | null = (found) => think(random, found),
-): Promise<void> {
+export async function act(url: string, person: Person, random: Random, told: Told[]): Promise<void> {
   const all = await listAll(url, person)
   const open = (all ?? []).filter(({ state }) => state !== 'purged')
   if (open.length === 0) return
   const found = await look(url, person, random.pick(open).id)
-  const order = found === null ? null : choose(found)
+  const order = found === null ? null : think(random, found)
   if (found === null || order === null) return
   await give(url, person, found.id, order, told)
 }

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { appendFileSync } from 'node:fs'
 import { mkdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Client } from 'pg'
@@ -311,7 +312,7 @@ test(
 
 /** The logs of a storm that found something, where the next person finds them. */
 async function keepEvidence(): Promise<void> {
-  const folder = join('/tmp', `reelkeep-storm-evidence-${seed}`)
+  const folder = join(tmpdir(), `reelkeep-storm-evidence-${seed}`)
   await rm(folder, { recursive: true, force: true })
   await mkdir(folder, { recursive: true })
   for (const name of ['workers.log', 'api.log'])

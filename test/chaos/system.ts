@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -11,7 +11,7 @@ import type { Policy } from '../../src/domain/policy.ts'
 import { msPer } from '../../src/domain/units.ts'
 import { armName } from '../../src/failpoints/failpoint.ts'
 import type { FailpointAction, FailpointName } from '../../src/failpoints/names.ts'
-import type { Told } from '../oracle/judge.ts'
+import type { Dropped, Told } from '../oracle/judge.ts'
 import type { World } from '../setup/world.ts'
 
 /** Retention that is over in seconds, so that whole lives pass on the real clock. */
@@ -170,12 +170,18 @@ const uniqueBoxBytes = 24
  * A playable file of its own bytes at no cost: a good MP4 with a `free` box behind it, as any tool may leave one.
  * `padBytes` makes it as large as a test needs.
  */
-export async function makeUnique(base: Buffer, padBytes = 0): Promise<Buffer> {
+export function makeUnique(base: Buffer, padBytes = 0): Buffer {
   const box = Buffer.alloc(uniqueBoxBytes + padBytes)
   box.writeUInt32BE(box.length)
   box.write('free', 4, 'latin1')
   box.write(randomUUID().replaceAll('-', '').slice(0, 16), 8, 'latin1')
   return Buffer.concat([base, box])
+}
+
+/** What the oracle is told of bytes that were dropped. */
+export function describeDrop(inbox: string, path: string, bytes: Buffer, kind: Dropped['kind']): Dropped {
+  const sha256 = createHash('sha256').update(bytes).digest('hex')
+  return { inbox, path, sha256, sizeBytes: bytes.length, kind, finishedAtMs: Date.now() }
 }
 
 /** Puts bytes into a directory the way a careful recorder does (`rename`), or a careless one (`write`). */

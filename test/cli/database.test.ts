@@ -4,12 +4,11 @@ import { join } from 'node:path'
 import { sql } from 'kysely'
 import { Client } from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { createProgram } from '../../src/cli/program.ts'
-import type { Terminal } from '../../src/cli/terminal.ts'
 import { listAccountIds } from '../../src/db/accounts.ts'
 import { openDatabase } from '../../src/db/connect.ts'
 import { freshDatabase } from '../setup/database.ts'
 import type { FreshDatabase } from '../setup/database.ts'
+import { runCli } from './run.ts'
 
 let database: FreshDatabase
 let folder = ''
@@ -23,24 +22,11 @@ afterAll(async () => {
   await rm(folder, { recursive: true })
 })
 
-async function run(...args: string[]): Promise<{ out: string; error: unknown; exitCode: unknown }> {
-  const out: string[] = []
-  const terminal: Terminal = { answer: (line) => out.push(line), say: () => undefined, status: () => undefined }
-  const env = {
-    REELKEEP_HOME: join(folder, 'home'),
-    DATABASE_URL: database.appUrl,
-    DATABASE_OWNER_URL: database.ownerUrl,
-  }
-  const error = await createProgram({ env, terminal })
-    .parseAsync(['node', 'reelkeep', ...args])
-    .then(
-      () => null,
-      (thrown: unknown) => thrown,
-    )
-  const { exitCode } = process
-  process.exitCode = undefined
-  return { out: out.join('\n'), error, exitCode }
-}
+const run = (...args: string[]) =>
+  runCli(
+    { REELKEEP_HOME: join(folder, 'home'), DATABASE_URL: database.appUrl, DATABASE_OWNER_URL: database.ownerUrl },
+    args,
+  )
 
 test('from an empty database to an account with a key and a store that was tried', async () => {
   expect((await run('migrate')).out).toContain('up to date')

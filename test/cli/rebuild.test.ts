@@ -13,10 +13,8 @@ import { openStoreBook } from '../../src/api/media-source.ts'
 import { createMetrics } from '../../src/api/metrics.ts'
 import { openPipeline } from '../../src/api/pipeline.ts'
 import { verifyAuditTrail } from '../../src/cli/audit.ts'
-import { createProgram } from '../../src/cli/program.ts'
 import { rebuild } from '../../src/cli/rebuild-run.ts'
 import type { RebuildReport, RebuildRequest } from '../../src/cli/rebuild-run.ts'
-import type { Terminal } from '../../src/cli/terminal.ts'
 import type { Config } from '../../src/config.ts'
 import { ensureKey, ensurePerson, ensureStore } from '../../src/db/accounts.ts'
 import { openDatabase } from '../../src/db/connect.ts'
@@ -38,6 +36,7 @@ import { freshDatabase } from '../setup/database.ts'
 import type { FreshDatabase } from '../setup/database.ts'
 import { bundleWorkflows, makeNamespace, saveHistory, startWorld } from '../setup/world.ts'
 import type { World } from '../setup/world.ts'
+import { runCli } from './run.ts'
 
 const patienceMs = 120_000
 
@@ -214,20 +213,8 @@ async function emptyDatabase(): Promise<{ db: Database; url: string; name: strin
   return { db, url: database.appUrl, name: databaseName(database.appUrl) }
 }
 
-async function run(url: string, ...args: string[]): Promise<{ out: string; error: unknown; exitCode: unknown }> {
-  const out: string[] = []
-  const terminal: Terminal = { answer: (line) => out.push(line), say: () => undefined, status: () => undefined }
-  const env = { REELKEEP_HOME: join(world.home, 'none'), DATABASE_URL: url }
-  const error = await createProgram({ env, terminal })
-    .parseAsync(['node', 'reelkeep', ...args])
-    .then(
-      () => null,
-      (thrown: unknown) => thrown,
-    )
-  const { exitCode } = process
-  process.exitCode = undefined
-  return { out: out.join('\n'), error, exitCode }
-}
+const run = (url: string, ...args: string[]) =>
+  runCli({ REELKEEP_HOME: join(world.home, 'none'), DATABASE_URL: url }, args)
 
 const primaryUrl = () => `local:${join(world.home, 'primary')}`
 

@@ -146,6 +146,7 @@ export interface Desk {
 export interface Answer {
   readonly status: number
   readonly text: string
+  // JSON that is checked by what a test expects of it.
   // oxlint-disable-next-line typescript/no-explicit-any
   readonly body: any
 }
