@@ -17,12 +17,15 @@ const clockSlackMs = 10_000
 /**
  * What a look needs to know before it decides: deposits whose file may be in the listing that began at `listedFromMs`, and
  * the recorders. A source that was released since then still stands in that listing, and must not be taken for a new file.
+ * Until its transaction ends no other scanner of this inbox decides: it would call complete what this one just saw change,
+ * and two that meet the same deposits in different orders would wait for each other for ever.
  */
 export async function readInbox(
   tx: AccountTx,
   inboxId: string,
   listedFromMs: number,
 ): Promise<{ known: KnownDeposit[]; recorders: RecorderPlace[] }> {
+  await tx.selectFrom('stores').select('id').where('id', '=', inboxId).forNoKeyUpdate().execute()
   const rows = await tx
     .selectFrom('deposits')
     .select(['id', 'recorder_id', 'path', 'size_bytes', 'mtime_ms', 'file_id', 'state', 'end_signal'])

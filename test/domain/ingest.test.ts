@@ -185,6 +185,7 @@ describe('decideLook: when is a file complete?', () => {
       [deposit(path, { state: 'stalled', endSignal: 'sidecar' })],
     ],
     ['gone while it waited', ['vanished'], [], [deposit(path)]],
+    ['seen by another scanner since this look began', [], [], [deposit(path, { changedAtMs: t0 + 20_001 })]],
     ['gone while it is being read', [], [], [deposit(path, { state: 'complete' })]],
     ['gone after it was accepted', [], [], [deposit(path, { state: 'accepted' })]],
   ]

@@ -7,6 +7,8 @@ import { lookOnce } from '../../src/activities/look.ts'
 import { notifyKey } from '../../src/api/compat/pod.ts'
 import { openPipeline } from '../../src/api/pipeline.ts'
 import { ensureRecorder, ensureStore } from '../../src/db/accounts.ts'
+import type { AccountTx } from '../../src/db/connect.ts'
+import { applyLook, readInbox } from '../../src/db/deposits.ts'
 import { generateSmall } from '../../src/dev/sample.ts'
 import { noMemory } from '../../src/domain/ingest.ts'
 import { startWorkers } from '../../src/worker.ts'
@@ -48,10 +50,39 @@ describe('scanners of one inbox', () => {
     const deposits = await stand.deposits()
     const complete = deposits.filter(({ state }) => state === 'complete')
     expect(complete.map(({ path }) => path).sort()).toEqual(names.map((name) => `hall-a/${name}`).sort())
-    expect(new Set(deposits.map(({ path }) => path)).size).toBe(deposits.length)
+    const twice = deposits.filter(({ path }, at) => deposits.findIndex((one) => one.path === path) !== at)
+    const rows = deposits.filter(({ path }) => twice.some((one) => one.path === path))
+    expect(rows, 'deposits of one path').toEqual([])
     expect([...new Set(stand.started)].sort()).toEqual(complete.map(({ id }) => id).sort())
     await stand.close()
   }, 120_000)
+
+  test('decide one after the other: none calls complete what another one just saw change', async () => {
+    const stand = await openIngestStand()
+    await writeFile(join(stand.directories.inbox, 'hall-a', 'x.mp4'), 'x')
+    await stand.look()
+    const read = (tx: AccountTx) => readInbox(tx, stand.ids.inbox)
+    let begun = () => {}
+    const first = new Promise<void>((resolve) => (begun = resolve))
+    const [, second] = await Promise.all([
+      stand.db.asAccount(stand.accountId, async (tx) => {
+        const { known } = await read(tx)
+        begun()
+        await pause(300)
+        const file = { path: 'hall-a/x.mp4', sizeBytes: 77, mtimeMs: 7, fileId: 'x', special: null, usable: true }
+        const changed = {
+          kind: 'changed',
+          depositId: known[0]?.id ?? '',
+          file,
+          recorderId: stand.ids.recorder,
+        } as const
+        await applyLook(tx, stand.ids.inbox, [changed], stand.clock.nowMs)
+      }),
+      first.then(() => stand.db.asAccount(stand.accountId, read)),
+    ])
+    expect(second.known).toMatchObject([{ sizeBytes: 77 }])
+    await stand.close()
+  })
 })
 
 describe('a deposit', () => {
