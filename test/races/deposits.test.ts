@@ -61,7 +61,7 @@ describe('scanners of one inbox', () => {
     const stand = await openIngestStand()
     await writeFile(join(stand.directories.inbox, 'hall-a', 'x.mp4'), 'x')
     await stand.look()
-    const read = (tx: AccountTx) => readInbox(tx, stand.ids.inbox)
+    const read = (tx: AccountTx) => readInbox(tx, stand.ids.inbox, stand.clock.nowMs)
     let begun = () => {}
     const first = new Promise<void>((resolve) => (begun = resolve))
     const [, second] = await Promise.all([

@@ -8,7 +8,8 @@ import { startS3Double } from '../servers/s3-double.ts'
 import type { S3Double, S3FaultKind } from '../servers/s3-double.ts'
 import { listAll, options, sha, sourceOf } from './contract.ts'
 
-const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1_000_000))
+// The same for everybody, so that a red run means something; any other by SEED=, where bad luck can outlast the tries.
+const seed = Number(process.env['SEED'] ?? 2)
 const mib = 1024 * 1024
 
 /** What a store cannot know at once, because the server said yes: reading back finds these, by another step. */
