@@ -26,6 +26,22 @@ export async function withByteSource<T>(path: string, look: (source: ByteSource)
   }
 }
 
+const windowBytes = 4096
+
+/** Reads the 16 bytes at an offset (fewer at the end), and ahead: thousands of tiny boxes cost few reads. */
+export function slidingWindow(source: ByteSource): (at: number) => Promise<Buffer> {
+  let start = 0
+  let bytes: Buffer = Buffer.alloc(0)
+  return async (at) => {
+    const covered = at >= start && Math.min(at + 16, source.sizeBytes) <= start + bytes.length
+    if (!covered) {
+      start = at
+      bytes = await source.read(at, windowBytes)
+    }
+    return bytes.subarray(at - start, at - start + 16)
+  }
+}
+
 /** True where the file ends in a page of zeros: space was reserved for it and its writer died before filling it. */
 export function endsInZeros(path: string): Promise<boolean> {
   return withByteSource(path, async (source) => {

@@ -3,6 +3,8 @@ import type { ByteSource } from './byte-source.ts'
 import { truncated, withByteSource } from './byte-source.ts'
 import type { Family } from './magic.ts'
 import { describeForeign, familiesByExtension, sniffBytes, sniffFamily, tsPacketSize } from './magic.ts'
+import { checkMatroska } from './matroska-elements.ts'
+import { checkMp3 } from './mp3-frames.ts'
 import { checkMp4 } from './mp4-boxes.ts'
 import { readZipEnd } from './zip-end.ts'
 
@@ -34,6 +36,8 @@ async function familyOf(source: ByteSource, extension: string): Promise<Family> 
   const head = await source.read(0, sniffBytes)
   const found = sniffFamily(head)
   if (found !== null && allowed.includes(found)) return found
+  if (found === null && head.every((byte) => byte === 0))
+    throw truncated('its beginning is zeros: nothing was written there')
   const looksLike = found === null ? describeForeign(head) : `a ${found} file`
   const nextStep = found === null ? 'Upload the recording itself.' : 'Upload it again with the extension of its format.'
   throw new ReelkeepError('type_mismatch', `The file is named .${wanted} but holds ${looksLike}. ${nextStep}`, {
@@ -41,7 +45,7 @@ async function familyOf(source: ByteSource, extension: string): Promise<Family> 
   })
 }
 
-/** One check per family. Formats without an end or a length (MPEG-PS, MP3, ADTS, FLAC) are left to the full decode. */
+/** One check per family. Formats without an end or a length (MPEG-PS, ADTS, FLAC) are left to the full decode. */
 const checks: Readonly<Record<Family, (source: ByteSource) => Promise<void>>> = {
   mp4: checkMp4,
   matroska: checkMatroska,
@@ -53,47 +57,13 @@ const checks: Readonly<Record<Family, (source: ByteSource) => Promise<void>>> = 
   ogg: checkOgg,
   zip: checkZip,
   mpegps: notChecked,
-  mp3: notChecked,
+  mp3: checkMp3,
   adts: notChecked,
   flac: notChecked,
   gzip: notChecked,
 }
 
 async function notChecked(): Promise<void> {}
-
-/** EBML header, then Segments; an unknown length is what live recorders write and stays with the full decode. */
-async function checkMatroska(source: ByteSource): Promise<void> {
-  let at = 0
-  let segments = 0
-  for (let elements = 0; at < source.sizeBytes && elements < 64; elements++) {
-    const head = await source.read(at, 12)
-    const id = head.subarray(0, 4).toString('hex')
-    const idLength = id.startsWith('ec') || id.startsWith('bf') ? 1 : 4
-    const size = vint(head, idLength)
-    if (id === '18538067') segments += 1
-    if (size === null) throw truncated(`its structure breaks off at byte ${at}`)
-    if (size.value === null) return
-    const end = at + idLength + size.length + size.value
-    if (end > source.sizeBytes) throw truncated(`it should be at least ${end} bytes long and is ${source.sizeBytes}`)
-    at = end
-  }
-  if (segments === 0) throw truncated('it ends after its header')
-}
-
-/** An EBML number: how long it is and its value, `null` for "unknown". */
-function vint(bytes: Buffer, at: number): { readonly length: number; readonly value: number | null } | null {
-  const first = bytes[at]
-  if (first === undefined || first === 0) return null
-  const length = Math.clz32(first) - 23
-  if (at + length > bytes.length) return null
-  let value = first & (0xff >> length)
-  let unknown = value === 0xff >> length
-  for (const byte of bytes.subarray(at + 1, at + length)) {
-    value = value * 256 + byte
-    unknown = unknown && byte === 0xff
-  }
-  return { length, value: unknown ? null : value }
-}
 
 /** RIFF chunks of the whole file; big AVIs continue with further RIFF `AVIX` chunks (OpenDML). */
 async function checkRiff(source: ByteSource): Promise<void> {
@@ -109,7 +79,27 @@ async function checkRiff(source: ByteSource): Promise<void> {
     if (at + 8 + size > source.sizeBytes) {
       throw truncated(`it should be ${at + 8 + size} bytes long and is ${source.sizeBytes}`)
     }
+    if (head.toString('latin1', 0, 4) === 'RIFF') await checkChunks(source, at + 12, at + 8 + size)
     at += 8 + size + (size % 2)
+  }
+}
+
+/**
+ * Chunks inside one RIFF: where a header should be and zeros are, the space was reserved and its writer died. Anything
+ * else that is no chunk is left to the full decode. (The samples of a WAV may be zeros: that is silence.)
+ */
+async function checkChunks(source: ByteSource, start: number, end: number): Promise<void> {
+  let at = start
+  for (let chunks = 0; at + 8 <= end && chunks < 100_000; chunks++) {
+    const head = await source.read(at, 8)
+    if (head.every((byte) => byte === 0)) throw truncated(`its structure breaks off at byte ${at}`)
+    const size = head.readUInt32LE(4)
+    const next = at + 8 + size + (size % 2)
+    if (head.toString('latin1', 0, 4) === 'idx1' && size >= 16 && next <= end + 1) {
+      const lastEntry = await source.read(at + 8 + size - 16, 4)
+      if (lastEntry.every((byte) => byte === 0)) throw truncated('its index ends in zeros')
+    }
+    at = next
   }
 }
 

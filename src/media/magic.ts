@@ -124,7 +124,6 @@ const foreign: readonly (readonly [name: string, pattern: RegExp])[] = [
   ['an HTML page', /^\s*<(?:!doctype html|html|head|body|script)/i],
   ['an XML document', /^(?:\xef\xbb\xbf)?\s*<\?xml/],
   ['a script', /^#!/],
-  ['zeros (nothing was written)', /^\0+$/],
   ['text', /^[\t\n\r\x20-\x7e\x80-\xff]+$/],
 ]
 

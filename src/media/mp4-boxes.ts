@@ -1,9 +1,8 @@
 import type { ByteSource } from './byte-source.ts'
-import { truncated } from './byte-source.ts'
+import { slidingWindow, truncated } from './byte-source.ts'
 
 /** A day of one-second fragments has 350,000 boxes; more is a file built to keep the reader busy. */
 const mostBoxes = 500_000
-const windowBytes = 4096
 
 interface Box {
   readonly type: string
@@ -91,18 +90,4 @@ function readBox(head: Buffer): Box | 'padding' | null {
   if (size !== 1) return size < 8 ? null : { type, sizeBytes: size }
   const large = head.length < 16 ? 0n : head.readBigUInt64BE(8)
   return large < 16n ? null : { type, sizeBytes: Number(large) }
-}
-
-/** Returns the 16 bytes at an offset; reads ahead, so that thousands of tiny boxes cost few reads. */
-function slidingWindow(source: ByteSource): (at: number) => Promise<Buffer> {
-  let start = 0
-  let bytes: Buffer = Buffer.alloc(0)
-  return async (at) => {
-    const covered = at >= start && Math.min(at + 16, source.sizeBytes) <= start + bytes.length
-    if (!covered) {
-      start = at
-      bytes = await source.read(at, windowBytes)
-    }
-    return bytes.subarray(at - start, at - start + 16)
-  }
 }

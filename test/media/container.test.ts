@@ -16,6 +16,8 @@ const made: Record<string, string[]> = {
   'a.m4v': [...x264, '-an', '-f', 'mp4'],
   'a.3gp': ['-c:v', 'mpeg4', '-c:a', 'aac'],
   'a.mkv': [...x264, '-c:a', 'aac'],
+  'live.mkv': [...x264, '-c:a', 'aac', '-f', 'matroska', '-live', '1'],
+  'reserved-index.mkv': [...x264, '-c:a', 'aac', '-reserve_index_space', '4096'],
   'a.webm': ['-c:v', 'libvpx', '-deadline', 'realtime', '-c:a', 'libopus'],
   'a.avi': ['-c:v', 'mpeg4', '-c:a', 'libmp3lame'],
   'a.divx': ['-c:v', 'mpeg4', '-c:a', 'libmp3lame', '-f', 'avi'],
@@ -84,6 +86,8 @@ describe('cut files', () => {
     ['a.flv', 0.5],
     ['a.wmv', 0.5],
     ['a.ogg', 0.5],
+    ['a.mp3', 0.5],
+    ['a.mp3', 0.999],
   ] as const)('%s at %d is truncated', async (name, fraction) => {
     const path = await cut(at(name), at(`cut-${name}`), fraction)
     expect(await codeOf(checkStructure(path, name.slice(name.lastIndexOf('.'))))).toBe('truncated')
@@ -115,7 +119,6 @@ describe('not what the name says', () => {
     ['mp4', 'an SDP session description', 'v=0\no=- 0 0 IN IP4 127.0.0.1\n'],
     ['mp4', 'a PLS playlist', '[playlist]\nFile1=http://127.0.0.1/x\n'],
     ['mp4', 'an IMF composition', '<?xml version="1.0"?><CompositionPlaylist/>'],
-    ['mp4', 'zeros', Buffer.alloc(4096)],
     ['mp4', 'a still picture', '\0\0\0\u0018ftypheic\0\0\0\0'],
     ['mkv', 'a script', '#!/bin/sh\nrm -rf /\n'],
     ['mp3', 'something unknown', Buffer.from('ffffffffffff00', 'hex')],
@@ -166,6 +169,35 @@ describe('archives', () => {
     await writeFile(at('a.tgz'), Buffer.from('1f8b08000000000000ff', 'hex'))
     expect(await codeOf(checkStructure(at('a.tgz'), 'tar.gz'))).toBe('ok')
     expect(await codeOf(checkStructure(at('a.mp4'), 'tar.gz'))).toBe('type_mismatch')
+  })
+})
+
+describe('space reserved for a whole file whose writer died', () => {
+  it.each(['a.mkv', 'a.webm', 'a.avi', 'a.mp3'])('%s, at many places', async (name) => {
+    const whole = await readFile(at(name))
+    const extension = name.slice(name.lastIndexOf('.'))
+    for (const part of [0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.95]) {
+      const holed = Buffer.from(whole).fill(0, Math.floor(part * (whole.length - 500)))
+      await writeFile(at('reserved'), holed)
+      expect([part, await codeOf(checkStructure(at('reserved'), extension))]).toEqual([part, 'truncated'])
+    }
+  })
+
+  it('a beginning that was not written yet is missing, not foreign', async () => {
+    const whole = await readFile(at('a.mkv'))
+    await writeFile(at('reserved'), whole.fill(0, 0, whole.length / 2))
+    expect(await codeOf(checkStructure(at('reserved'), 'mkv'))).toBe('truncated')
+  })
+
+  it('an MP3 that ends in a silent frame, or in a tag of zeros, is whole', async () => {
+    await ffmpeg('-f', 'lavfi', '-i', 'anullsrc=d=1', '-c:a', 'libmp3lame', '-b:a', '320k', at('silent.mp3'))
+    const silent = await readFile(at('silent.mp3'))
+    const tag = Buffer.alloc(128)
+    tag.write('TAG')
+    for (const bytes of [silent, Buffer.concat([silent, tag])]) {
+      await writeFile(at('silent.mp3'), bytes)
+      expect(await codeOf(checkStructure(at('silent.mp3'), 'mp3'))).toBe('ok')
+    }
   })
 })
 

@@ -1,0 +1,77 @@
+import type { ByteSource } from './byte-source.ts'
+import { slidingWindow, truncated } from './byte-source.ts'
+
+/** A day of one-second clusters, with its index, has 700,000 elements; more is a file built to keep the reader busy. */
+const mostElements = 2_000_000
+const segmentId = '18538067'
+const clusterId = '1f43b675'
+/** Elements behind the media that hold other elements: the index, its points, tags. */
+const masters = new Set(['1c53bb6b', 'bb', 'b7', '1254c367', '7373', '63c0', '67c8'])
+
+interface Element {
+  readonly id: string
+  /** Where its content begins. */
+  readonly content: number
+  /** `null` = unknown: what live recorders write. */
+  readonly sizeBytes: number | null
+}
+
+/**
+ * EBML header, then Segments, then what they hold: clusters, index and tags must follow each other without a gap up to the
+ * Segment's end. Where space was reserved for the whole file and its writer died, only these gaps tell. An unknown length
+ * ends the walk and stays with the full decode.
+ * @throws truncated
+ * @source a WebM whose last second was never written decodes without a complaint
+ */
+export async function checkMatroska(source: ByteSource): Promise<void> {
+  const window = slidingWindow(source)
+  let count = 0
+  let segments = 0
+  const walk = async (from: number, to: number): Promise<'whole' | 'open'> => {
+    let lastCluster: Element | null = null
+    for (let at = from; at < to;) {
+      if (++count > mostElements) throw truncated(`it has more than ${mostElements} elements`)
+      const element = readElement(await window(at), at)
+      if (element === null) throw truncated(`its structure breaks off at byte ${at} of ${source.sizeBytes}`)
+      if (element.id === segmentId) segments += 1
+      if (element.sizeBytes === null) return 'open'
+      const end = element.content + element.sizeBytes
+      if (end > to) throw truncated(`it should be at least ${end} bytes long and is ${source.sizeBytes}`)
+      if (element.id === clusterId) lastCluster = element
+      if (element.id === segmentId || masters.has(element.id)) await walk(element.content, end)
+      at = end
+    }
+    if (lastCluster !== null) await walk(lastCluster.content, lastCluster.content + (lastCluster.sizeBytes ?? 0))
+    return 'whole'
+  }
+  const extent = await walk(0, source.sizeBytes)
+  if (extent === 'whole' && segments === 0) throw truncated('it ends after its header')
+}
+
+function readElement(head: Buffer, at: number): Element | null {
+  const idLength = numberLength(head[0])
+  if (idLength === null || idLength > 4 || head.length <= idLength) return null
+  const size = readNumber(head, idLength)
+  if (size === null) return null
+  const id = head.toString('hex', 0, idLength)
+  return { id, content: at + idLength + size.length, sizeBytes: size.value }
+}
+
+/** How many bytes an EBML number takes, by its first one. */
+function numberLength(first: number | undefined): number | null {
+  return first === undefined || first === 0 ? null : Math.clz32(first) - 23
+}
+
+/** An EBML number: how long it is and its value, `null` for "unknown". */
+function readNumber(bytes: Buffer, at: number): { readonly length: number; readonly value: number | null } | null {
+  const first = bytes[at] ?? 0
+  const length = numberLength(first)
+  if (length === null || at + length > bytes.length) return null
+  let value = first & (0xff >> length)
+  let unknown = value === 0xff >> length
+  for (const byte of bytes.subarray(at + 1, at + length)) {
+    value = value * 256 + byte
+    unknown = unknown && byte === 0xff
+  }
+  return { length, value: unknown ? null : value }
+}
