@@ -5,11 +5,13 @@ import type { Say } from '../../src/dev/commands.ts'
 /** Programs of the machine that tests talk to. */
 export interface TestPrograms {
   readonly sshdPath: string
+  readonly ftpdPath: string
   readonly chromiumPath: string
 }
 
 const programs = {
   sshdPath: { package: 'openssh-server', names: ['sshd', '/usr/sbin/sshd'] },
+  ftpdPath: { package: 'pure-ftpd', names: ['pure-ftpd', '/usr/sbin/pure-ftpd'] },
   chromiumPath: { package: 'chromium', names: ['chromium', 'chromium-browser', 'google-chrome', 'chrome'] },
 } as const
 
@@ -21,7 +23,7 @@ export async function findTestPrograms(say: Say): Promise<TestPrograms> {
     if (!(await canInstallPackages())) say(`The tests need programs this machine does not have: ${missing.join(', ')}`)
     await installPackages(missing, say)
   }
-  return { sshdPath: await get('sshdPath'), chromiumPath: await get('chromiumPath') }
+  return { sshdPath: await get('sshdPath'), ftpdPath: await get('ftpdPath'), chromiumPath: await get('chromiumPath') }
 }
 
 async function get(program: keyof typeof programs): Promise<string> {
