@@ -183,6 +183,14 @@ describe('space reserved for a whole file whose writer died', () => {
     }
   })
 
+  it('an MP3 with a hole longer than a frame, wherever it begins', async () => {
+    const whole = await readFile(at('a.mp3'))
+    for (let from = 2000; from < 2420; from++) {
+      await writeFile(at('reserved'), Buffer.from(whole).fill(0, from, from + 500))
+      expect([from, await codeOf(checkStructure(at('reserved'), 'mp3'))]).toEqual([from, 'truncated'])
+    }
+  })
+
   it('a beginning that was not written yet is missing, not foreign', async () => {
     const whole = await readFile(at('a.mkv'))
     await writeFile(at('reserved'), whole.fill(0, 0, whole.length / 2))

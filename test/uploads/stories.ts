@@ -39,7 +39,8 @@ export interface Story {
   readonly ends: End
 }
 
-interface Draw {
+/** What a story gets by chance. */
+export interface Draw {
   /** The bytes in full. */
   readonly size: number
   readonly otherSize: number
@@ -55,7 +56,8 @@ interface Draw {
   suffix(): '.sha256' | '.md5'
 }
 
-interface Family {
+/** One thing that happens to uploads. */
+export interface Family {
   readonly title: string
   readonly ends: End
   readonly needs?: keyof Abilities
@@ -84,7 +86,7 @@ const anew = (size: number, afterSeconds: number, content = 0): Step[] => [
 ]
 
 /** Everything that happens to uploads. */
-const families: readonly Family[] = [
+export const families: readonly Family[] = [
   { title: 'cut, never resumed', ends: 'broken', steps: ({ cut }) => cutAt(cut) },
   {
     title: 'cut and resumed in place',

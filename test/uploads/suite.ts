@@ -1,11 +1,13 @@
 import { expect, it } from 'vitest'
 import { makeOriginals } from './media.ts'
 import { runStories } from './run.ts'
+import { families } from './stories.ts'
 import type { Place } from './uploader.ts'
 
 /** Inboxes that the stories are divided among. */
 const places = 6
-const wanted = process.env['REELKEEP_UPLOADS'] ?? '132'
+/** As many as there are families of stories, so that each happens in every place. */
+const wanted = process.env['REELKEEP_UPLOADS'] ?? String(places * families.length)
 /** How many stories each place gets. `REELKEEP_UPLOADS` says how many there are in all: a number, or `full`. */
 export const storiesEach = Math.ceil((wanted === 'full' ? 522 : Number(wanted)) / places)
 /** Repeat a failing run with the SEED it printed. */
