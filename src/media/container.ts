@@ -6,6 +6,7 @@ import { describeForeign, familiesByExtension, sniffBytes, sniffFamily, tsPacket
 import { checkMatroska } from './matroska-elements.ts'
 import { checkMp3 } from './mp3-frames.ts'
 import { checkMp4 } from './mp4-boxes.ts'
+import { checkRiff } from './riff-chunks.ts'
 import { readZipEnd } from './zip-end.ts'
 
 /**
@@ -64,44 +65,6 @@ const checks: Readonly<Record<Family, (source: ByteSource) => Promise<void>>> = 
 }
 
 async function notChecked(): Promise<void> {}
-
-/** RIFF chunks of the whole file; big AVIs continue with further RIFF `AVIX` chunks (OpenDML). */
-async function checkRiff(source: ByteSource): Promise<void> {
-  let at = 0
-  for (let chunks = 0; at + 8 <= source.sizeBytes && chunks < 100_000; chunks++) {
-    const head = await source.read(at, 8)
-    const tag = head.toString('latin1', 0, 4)
-    if (tag !== 'RIFF' && !(at === 0 && tag === 'RF64')) return
-    const size = head.readUInt32LE(4)
-    // A writer that cannot seek back leaves the length at its maximum and ends where it ends.
-    if (size === 0xffff_ffff) return
-    if (size < 4) throw truncated('its header was never finished')
-    if (at + 8 + size > source.sizeBytes) {
-      throw truncated(`it should be ${at + 8 + size} bytes long and is ${source.sizeBytes}`)
-    }
-    if (head.toString('latin1', 0, 4) === 'RIFF') await checkChunks(source, at + 12, at + 8 + size)
-    at += 8 + size + (size % 2)
-  }
-}
-
-/**
- * Chunks inside one RIFF: where a header should be and zeros are, the space was reserved and its writer died. Anything
- * else that is no chunk is left to the full decode. (The samples of a WAV may be zeros: that is silence.)
- */
-async function checkChunks(source: ByteSource, start: number, end: number): Promise<void> {
-  let at = start
-  for (let chunks = 0; at + 8 <= end && chunks < 100_000; chunks++) {
-    const head = await source.read(at, 8)
-    if (head.every((byte) => byte === 0)) throw truncated(`its structure breaks off at byte ${at}`)
-    const size = head.readUInt32LE(4)
-    const next = at + 8 + size + (size % 2)
-    if (head.toString('latin1', 0, 4) === 'idx1' && size >= 16 && next <= end + 1) {
-      const lastEntry = await source.read(at + 8 + size - 16, 4)
-      if (lastEntry.every((byte) => byte === 0)) throw truncated('its index ends in zeros')
-    }
-    at = next
-  }
-}
 
 async function checkTransportStream(source: ByteSource): Promise<void> {
   const packet = tsPacketSize(await source.read(0, sniffBytes)) ?? 188

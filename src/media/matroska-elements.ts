@@ -3,6 +3,9 @@ import { slidingWindow, truncated } from './byte-source.ts'
 
 /** A day of one-second clusters, with its index, has 700,000 elements; more is a file built to keep the reader busy. */
 const mostElements = 2_000_000
+/** Blocks inside clusters that are walked: some three hours. Holes in what comes after are left to the full decode. */
+const mostBlocks = 500_000
+const deepest = 8
 const segmentId = '18538067'
 const clusterId = '1f43b675'
 /** Elements behind the media that hold other elements: the index, its points, tags. */
@@ -25,26 +28,28 @@ interface Element {
  */
 export async function checkMatroska(source: ByteSource): Promise<void> {
   const window = slidingWindow(source)
-  let count = 0
+  let elements = 0
+  let blocks = 0
   let segments = 0
-  const walk = async (from: number, to: number): Promise<'whole' | 'open'> => {
-    let lastCluster: Element | null = null
+  const isEntered = ({ id }: Element) =>
+    id === segmentId || masters.has(id) || (id === clusterId && blocks < mostBlocks)
+  const walk = async (from: number, to: number, depth: number, inCluster: boolean): Promise<'whole' | 'open'> => {
     for (let at = from; at < to;) {
-      if (++count > mostElements) throw truncated(`it has more than ${mostElements} elements`)
+      if (inCluster) blocks += 1
+      else if (++elements > mostElements) throw truncated(`it has more than ${mostElements} elements`)
       const element = readElement(await window(at), at)
       if (element === null) throw truncated(`its structure breaks off at byte ${at} of ${source.sizeBytes}`)
       if (element.id === segmentId) segments += 1
       if (element.sizeBytes === null) return 'open'
       const end = element.content + element.sizeBytes
       if (end > to) throw truncated(`it should be at least ${end} bytes long and is ${source.sizeBytes}`)
-      if (element.id === clusterId) lastCluster = element
-      if (element.id === segmentId || masters.has(element.id)) await walk(element.content, end)
+      if (depth < deepest && isEntered(element))
+        await walk(element.content, end, depth + 1, inCluster || element.id === clusterId)
       at = end
     }
-    if (lastCluster !== null) await walk(lastCluster.content, lastCluster.content + (lastCluster.sizeBytes ?? 0))
     return 'whole'
   }
-  const extent = await walk(0, source.sizeBytes)
+  const extent = await walk(0, source.sizeBytes, 0, false)
   if (extent === 'whole' && segments === 0) throw truncated('it ends after its header')
 }
 

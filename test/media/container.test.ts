@@ -183,6 +183,16 @@ describe('space reserved for a whole file whose writer died', () => {
     }
   })
 
+  it.each(['a.mkv', 'a.webm', 'a.avi'])('%s with a hole between its frames', async (name) => {
+    const whole = await readFile(at(name))
+    const extension = name.slice(name.lastIndexOf('.'))
+    for (const part of [0.3, 0.4, 0.5]) {
+      const from = Math.floor(part * whole.length)
+      await writeFile(at('reserved'), Buffer.from(whole).fill(0, from, from + (whole.length >> 2)))
+      expect([part, await codeOf(checkStructure(at('reserved'), extension))]).toEqual([part, 'truncated'])
+    }
+  })
+
   it('an MP3 with a hole longer than a frame, wherever it begins', async () => {
     const whole = await readFile(at('a.mp3'))
     for (let from = 2000; from < 2420; from++) {

@@ -35,6 +35,8 @@ export function ftpUploader(server: FtpServer, resume: FtpResume): Uploader {
     // The server puts temporary files of its own into the directory its client is in.
     await ftp.cd(`/${dirname(path)}`)
     const name = basename(path)
+    const directory = join(server.directory, dirname(path))
+    const before = await countServersOwn(directory)
     const isAppended = from > 0 && resume === 'append'
     if (from > 0 && !isAppended) await ftp.send(`REST ${from}`)
     const job = isAppended ? ftp.appendFrom(stream, name) : ftp.uploadFrom(stream, name)
@@ -43,6 +45,10 @@ export function ftpUploader(server: FtpServer, resume: FtpResume): Uploader {
       (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
     )
     transfer = { path, stream, ended }
+    const isEmpty = async () => (await stat(join(directory, name))).size === 0
+    // Else what stood there before would be taken for the first bytes of what comes.
+    if (from === 0)
+      await until(`${path} to begin`, async () => (await countServersOwn(directory)) > before || isEmpty())
     return transfer
   }
   const finish = async () => {
