@@ -73,12 +73,12 @@ export async function checkRungs(
   { plan, facts, outDir }: Pick<EncodeOrder, 'plan' | 'facts' | 'outDir'>,
   options: MediaOptions,
 ): Promise<readonly CheckedMedia[]> {
-  const checked: CheckedMedia[] = []
-  for (const rung of plan.rungs) {
-    const expected = { video: true, audio: rung.audio !== 'none' }
-    checked.push(await checkMedia(tools, rungPath(outDir, rung), expected, facts, options))
-  }
-  return checked
+  return Promise.all(
+    plan.rungs.map((rung) => {
+      const expected = { video: true, audio: rung.audio !== 'none' }
+      return checkMedia(tools, rungPath(outDir, rung), expected, facts, options)
+    }),
+  )
 }
 
 /** How far the container's word for the end of a slice may be from its last frame. */
