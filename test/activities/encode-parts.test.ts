@@ -205,6 +205,8 @@ describe('an encode that lost its worker', () => {
     const other = await newWorker()
     let isOver = false
     const zombie = await newWorker({
+      // It never gets as far as tidying up itself.
+      keep: () => zombie.environment.cancel('CANCELLED'),
       async put(key, source, options) {
         // The other run does everything while this one's first part is on its way.
         if (!isOver && key.includes('/work/')) {
@@ -214,7 +216,7 @@ describe('an encode that lost its worker', () => {
         return stand.primaryStore.put(key, source, options)
       },
     })
-    await zombie.run(() => zombie.activities.encodeRecording(ref, plan))
+    await expect(zombie.run(() => zombie.activities.encodeRecording(ref, plan))).rejects.toThrow(/cancelled/i)
     expect(other.found).toEqual([])
     await expectWholeAndTidy(ref.recordingId)
   }, 300_000)
