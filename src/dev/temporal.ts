@@ -44,14 +44,21 @@ export async function startTemporal(options: LocalTemporalOptions): Promise<Loca
   const { runDir, uiPort } = options
   await mkdir(dirname(options.dbFile), { recursive: true })
   const wanted = [options.port, undefined, undefined, ...(uiPort === null ? [] : [uiPort])]
-  const ports = await choosePorts(runDir, 'temporal', wanted)
-  try {
-    return await startOn(options, ports)
-  } catch (error) {
-    const free = await Promise.all(ports.map(isPortFree))
-    if (free.every(Boolean)) throw error
-    return startOn(options, await choosePorts(runDir, 'temporal', wanted))
+  for (let attempt = 1; ; attempt++) {
+    // Where two lose to each other again, the third time nobody insists on a port.
+    const ports = await choosePorts(runDir, 'temporal', attempt < 3 ? wanted : wanted.map(() => undefined))
+    try {
+      return await startOn(options, ports)
+    } catch (error) {
+      if (attempt === 3 || !(await lostAPort(error, ports))) throw error
+    }
   }
+}
+
+/** Whoever took the port may have lost another one itself and be gone: that it is free now does not say that it was. */
+async function lostAPort(error: unknown, ports: readonly number[]): Promise<boolean> {
+  if (String(error).includes('address already in use')) return true
+  return !(await Promise.all(ports.map(isPortFree))).every(Boolean)
 }
 
 async function startOn(options: LocalTemporalOptions, ports: readonly number[]): Promise<LocalTemporal> {

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -82,6 +82,21 @@ test('two that want the same port in the same moment become two servers, none in
     await Promise.all(servers.map((server) => server.stop()))
     await rm(other, { recursive: true, force: true })
   }
+})
+
+test('a port lost to one that is gone again is no reason to give up', async () => {
+  const unlucky = join(home, 'unlucky')
+  const lost = "Error: can't set UI port 8233: listen tcp 127.0.0.1:8233: bind: address already in use"
+  // Twice another one takes a port and ends: nothing holds it when the log is read.
+  const script = `#!/bin/sh
+if [ "$1" = server ] && [ $(wc -l < ${home}/starts) -lt 2 ]; then echo >> ${home}/starts; echo "${lost}"; exit 1; fi
+exec ${inject('temporalBinary')} "$@"
+`
+  await writeFile(join(home, 'starts'), '')
+  await writeFile(unlucky, script, { mode: 0o755 })
+  const server = await start({ binary: unlucky })
+  await withClient(server.address, ({ workflowService }) => workflowService.describeNamespace({ namespace: 'kept' }))
+  await server.stop()
 })
 
 test('a configured address is taken as it is; an earlier download is found without a word', async () => {
