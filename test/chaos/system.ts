@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker'
@@ -101,6 +101,17 @@ export async function arm(
   wanted: { point: FailpointName; subject: string | null; action: FailpointAction; times: number },
 ): Promise<void> {
   await writeFile(join(directory, armName({ ...wanted, id: randomUUID() })), '')
+}
+
+/** Waits until what was armed for this subject was played as often as it was to be. */
+export async function untilMet(
+  directory: string,
+  { point }: { readonly point: FailpointName },
+  subject: string,
+  forMs = 60_000,
+): Promise<void> {
+  for (const untilMs = Date.now() + forMs; Date.now() < untilMs; await pause(100))
+    if (!(await readdir(directory)).some((name) => name.startsWith(`${point}~${subject}`))) return
 }
 
 /** The workflows with short timeouts, as workers load them from a file. */
