@@ -53,7 +53,7 @@ export async function benchTransfer(context: BenchContext): Promise<BenchResult>
     for (const load of loads) {
       context.say(`  ${load.name} to ${target.name}…`)
       const measured = await pair(context, rclone, target, load)
-      rows.push(pairRow(`${load.name} to ${target.name}`, measured))
+      rows.push(pairRow(`${load.name} to ${target.name}`, measured, '<= 1.00x'))
       const bytes = load.files.reduce((sum, file) => sum + file.sizeBytes, 0)
       const rates = [measured.oursMs, measured.bareMs].map((times) => describeRate(bytes, median(times)))
       notes.push(`${load.name} to ${target.name}: ${rates[0]} here, ${rates[1]} with rclone, copied and read back.`)

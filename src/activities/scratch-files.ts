@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
 import { ReelkeepError } from '../domain/errors.ts'
 import { failpoint } from '../failpoints/failpoint.ts'
-import { hashStream } from '../storage/bytes.ts'
+import { hashBlocks, readBlocks } from '../storage/blocks.ts'
 import type { ByteSource } from '../storage/store.ts'
 import type { Beat } from './beat.ts'
 
@@ -31,11 +31,13 @@ export async function downloadTo(
 
 /** Size and SHA-256 of a file on scratch. */
 export async function hashFile(path: string, beat: Beat) {
-  const handle = await open(path)
-  return hashStream(handle.createReadStream({ highWaterMark: 1 << 20 }), { signal: beat.signal })
+  return hashBlocks(readBlocks(await open(path), beat.signal))
 }
 
 /** A file on scratch as a store takes it. */
 export function fileSource(path: string): ByteSource {
-  return { open: async (fromByte) => (await open(path)).createReadStream({ start: fromByte, highWaterMark: 1 << 20 }) }
+  return {
+    open: async (fromByte) => (await open(path)).createReadStream({ start: fromByte, highWaterMark: 1 << 20 }),
+    blocks: async (signal) => readBlocks(await open(path), signal),
+  }
 }

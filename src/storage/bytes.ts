@@ -49,19 +49,27 @@ export async function hashStream(stream: Readable, options: TransferOptions = {}
 export interface MeasuredSource {
   /** Ends only when size and hash were as promised; throws instead of yielding one byte too many. */
   readonly chunks: AsyncIterable<Buffer>
+  /** Bytes yielded so far; unlike the result it costs nothing to ask. */
+  readonly sizeBytes: number
   /** Size and hash of what has been yielded so far. */
   result(): PutResult
 }
 
 /**
  * Opens a source from its first byte and holds it to what the caller promised, so that every store refuses a file
- * that changed under it in the same words and before anything is published.
+ * that changed under it in the same words and before anything is published. `borrow` takes blocks that are valid only
+ * until the next one, where the source has them.
  * @throws changed_while_read for another size, copy_mismatch for another hash, store_unavailable when the source breaks off
  */
-export function measureSource(source: ByteSource, key: string, options: PutOptions): MeasuredSource {
+export function measureSource(
+  source: ByteSource,
+  key: string,
+  options: PutOptions,
+  { borrow = false } = {},
+): MeasuredSource {
   const measure = startMeasure()
   async function* chunks(): AsyncGenerator<Buffer> {
-    for await (const chunk of openSource(source, key, options.signal)) {
+    for await (const chunk of openSource(source, { key, signal: options.signal, borrow })) {
       if (chunk.length === 0) continue
       measure.add(chunk)
       if (measure.sizeBytes > options.sizeBytes) throw wrongSize(key, options.sizeBytes, 'longer')
@@ -78,7 +86,13 @@ export function measureSource(source: ByteSource, key: string, options: PutOptio
       )
     }
   }
-  return { chunks: chunks(), result: () => measure.result() }
+  return {
+    chunks: chunks(),
+    get sizeBytes() {
+      return measure.sizeBytes
+    },
+    result: () => measure.result(),
+  }
 }
 
 /**
@@ -121,9 +135,13 @@ export function guardStream(
   return outer
 }
 
-async function* openSource(source: ByteSource, key: string, signal?: AbortSignal): AsyncGenerator<Buffer> {
+async function* openSource(
+  source: ByteSource,
+  { key, signal, borrow }: { key: string; signal: AbortSignal | undefined; borrow: boolean },
+): AsyncGenerator<Buffer> {
   try {
-    yield* abortable(await source.open(0, signal), signal)
+    if (borrow && source.blocks !== undefined) yield* await source.blocks(signal)
+    else yield* abortable(await source.open(0, signal), signal)
   } catch (error) {
     signal?.throwIfAborted()
     if (error instanceof ReelkeepError) throw error

@@ -6,8 +6,8 @@ import type { FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { ReelkeepError } from '../domain/errors.ts'
-import { msPer } from '../domain/units.ts'
 import { failpoint } from '../failpoints/failpoint.ts'
+import { diskIdleMs, readBlocks, silentDisk } from './blocks.ts'
 import { chunkBytes, guardStream, measureSource } from './bytes.ts'
 import { proveAccess } from './check.ts'
 import { settleExisting, taken } from './existing.ts'
@@ -26,8 +26,6 @@ export interface LocalStoreOptions {
   readonly pruneEmptyDirectories?: boolean
 }
 
-/** A disk that says nothing for this long counts as gone (hung network mounts). */
-const diskIdleMs = 2 * msPer.minute
 const lookFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 const writeFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
 const statsAtOnce = 512
@@ -68,6 +66,11 @@ export function openLocalStore(options: LocalStoreOptions): Store {
       guarded(key, async () =>
         openRange(await openRegular(root, label, key), key, range, signal, (e) => explain(e, key)),
       ),
+    blocks: (key, signal) =>
+      guarded(key, async () => {
+        const handle = await openRegular(root, label, key)
+        return explainBlocks(handle, signal, (error) => explain(error, key))
+      }),
     put: (key, source, put) => guarded(key, () => putObject(store, root, key, source, put)),
     delete: (key) => guarded(key, () => deleteObject(root, key, options.pruneEmptyDirectories ?? false)),
     sweepUnfinished: (olderThanMs) => explained(unfinishedDirectory, () => sweep(root, olderThanMs)),
@@ -191,8 +194,21 @@ async function openRange(
     throw new ReelkeepError('range_not_satisfiable', `${key} has ${size} bytes; byte ${range.start} is past its end.`)
   }
   const inner = handle.createReadStream({ ...range, highWaterMark: chunkBytes })
-  const stalled = () => explain(new Error(`no byte for ${diskIdleMs} ms`))
+  const stalled = () => explain(silentDisk())
   return guardStream(inner, { idleMs: diskIdleMs, signal, explain, stalled })
+}
+
+async function* explainBlocks(
+  handle: FileHandle,
+  signal: AbortSignal | undefined,
+  explain: (error: unknown) => Error,
+): AsyncGenerator<Buffer> {
+  try {
+    yield* readBlocks(handle, signal)
+  } catch (error) {
+    signal?.throwIfAborted()
+    throw explain(error)
+  }
 }
 
 async function putObject(
@@ -225,13 +241,13 @@ async function putObject(
 }
 
 async function writeSynced(path: Buffer, key: string, source: ByteSource, options: PutOptions): Promise<PutResult> {
-  const measured = measureSource(source, key, options)
+  const measured = measureSource(source, key, options, { borrow: true })
   const handle = await open(path, writeFlags, 0o666)
   try {
     for await (const chunk of measured.chunks) {
       for (let at = 0; at < chunk.length;) at += (await handle.write(chunk, at)).bytesWritten
       await failpoint('local.during-write', path)
-      options.onProgress?.(measured.result().sizeBytes)
+      options.onProgress?.(measured.sizeBytes)
     }
     await handle.sync()
   } finally {

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import type { FileEntryWithStats, Stats } from 'ssh2'
-import { ReelkeepError } from '../domain/errors.ts'
+import { hasCode, ReelkeepError } from '../domain/errors.ts'
 import { failpoint } from '../failpoints/failpoint.ts'
 import { chunkBytes, guardStream } from './bytes.ts'
 import { settleExisting } from './existing.ts'
@@ -184,10 +184,14 @@ export async function putObject(
   const { member: session, release } = await place.pool.acquire()
   try {
     await makeDirectory(place, session, unfinishedDirectory)
-    const sent = await sendPart(session, place.path(unfinishedDirectory), key, source, options)
-    await makeDirectory(place, session, splitKey(key).directory)
-    if (await publish(place, session, sent.path, key, options.sizeBytes)) return sent.result
-    await session.unlink(sent.path)
+    const unfinished = place.path(unfinishedDirectory)
+    const published = await sendPart(session, unfinished, key, source, options, async ({ path, result }) => {
+      await makeDirectory(place, session, splitKey(key).directory)
+      if (await publish(place, session, path, key, options.sizeBytes)) return result
+      await session.unlink(path)
+      return null
+    })
+    if (published !== null) return published
   } finally {
     release()
   }
@@ -214,6 +218,8 @@ async function publish(
     return true
   } catch (error) {
     if ((await session.lstat(place.path(key))) !== null) return false
+    if (hasCode(error, 'object_missing'))
+      throw unavailable(place.label, `another attempt took over the upload of ${key}`, error)
     throw error
   }
 }

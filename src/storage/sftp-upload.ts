@@ -22,17 +22,19 @@ export interface SentPart {
 }
 
 /**
- * Sends a source into the directory of unfinished puts, continuing an earlier attempt for the same key and hash. Without
- * a known hash an earlier attempt could be of other bytes, so there is nothing to continue.
+ * Sends a source into the directory of unfinished puts, continuing an earlier attempt for the same key and hash, and
+ * hands over what it sent. Until `finish` is through, no other put of this process takes the part for a left-over.
+ * Without a known hash an earlier attempt could be of other bytes, so there is nothing to continue.
  * @throws changed_while_read, copy_mismatch, store_*; what was sent stays for the next attempt, unless the bytes are wrong
  */
-export async function sendPart(
+export async function sendPart<T>(
   session: SftpSession,
   unfinished: string,
   key: string,
   source: ByteSource,
   options: PutOptions,
-): Promise<SentPart> {
+  finish: (sent: SentPart) => Promise<T>,
+): Promise<T> {
   const name = `${attemptName(key, options)}.${randomBytes(8).toString('hex')}.part`
   const path = `${unfinished}/${name}`
   inUse.add(name)
@@ -42,7 +44,7 @@ export async function sendPart(
       (earlierBytes > 0 ? await fill(session, path, key, earlierBytes, source, options) : null) ??
       (await fill(session, path, key, 0, source, options))
     if (result === null) throw new ReelkeepError('store_unavailable', `${path} could not be begun. It is retried.`)
-    return { path, result }
+    return await finish({ path, result })
   } catch (error) {
     if (options.sha256 === undefined || hasCode(error, 'changed_while_read') || hasCode(error, 'copy_mismatch')) {
       await session.unlink(path).catch(() => {})

@@ -47,6 +47,8 @@ export interface PutOptions extends TransferOptions {
  */
 export interface ByteSource {
   open(fromByte: number, signal?: AbortSignal): Promise<Readable>
+  /** All of it, where it can be read as {@link Store.blocks} says: for targets that are done with a block at once. */
+  blocks?(signal?: AbortSignal): Promise<AsyncIterable<Buffer>>
 }
 
 /**
@@ -87,6 +89,11 @@ export interface Store {
    * @throws object_missing, object_cold, special_file, range_not_satisfiable for a start past the end, store_*
    */
   read(key: string, range?: { start: number; end?: number }, signal?: AbortSignal): Promise<Readable>
+  /**
+   * All of it as blocks, each valid only until the next one is asked for. Offered where that is faster than `read`.
+   * @throws as `read`
+   */
+  blocks?(key: string, signal?: AbortSignal): Promise<AsyncIterable<Buffer>>
   /** Writes one object, whole or not at all. @throws object_exists, copy_mismatch, changed_while_read, store_* */
   put(key: string, source: ByteSource, options: PutOptions): Promise<PutResult>
   /** Removes one object and makes sure that it is gone. @throws delete_ineffective, store_* */

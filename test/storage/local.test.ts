@@ -1,15 +1,26 @@
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync, readlinkSync } from 'node:fs'
 import { link, mkdir, readdir, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { readBack } from '../../src/storage/copy.ts'
 import { nameFromBytes, nameToBytes } from '../../src/storage/keys.ts'
 import { openLocalStore } from '../../src/storage/local.ts'
 import type { Store } from '../../src/storage/store.ts'
 import { serverHome } from '../servers/process.ts'
-import { listAll, options, readAll, rejects, sourceOf } from './contract.ts'
+import { listAll, options, readAll, rejects, sha, sourceOf } from './contract.ts'
+
+function openFiles(): string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${fd}`)]
+    } catch {
+      return []
+    }
+  })
+}
 
 describe('a local directory that others write into', () => {
   let home = ''
@@ -51,6 +62,35 @@ describe('a local directory that others write into', () => {
     await store.delete('rec/link.mp4')
     expect(existsSync(join(home, 'outside.mp4'))).toBe(true)
     await new Promise((resolve) => server.close(resolve))
+  })
+
+  it.each([0, 1, 512 * 1024, 512 * 1024 + 1, 2_000_000])('gives %i bytes as blocks', async (sizeBytes) => {
+    const whole = randomBytes(sizeBytes)
+    await writeFile(join(root, 'whole.mp4'), whole)
+    const copied: Buffer[] = []
+    for await (const block of await store.blocks!('whole.mp4')) copied.push(Buffer.from(block))
+    expect(Buffer.concat(copied).equals(whole)).toBe(true)
+    expect(await readBack(store, 'whole.mp4')).toEqual({ sizeBytes, sha256: sha(whole) })
+  })
+
+  it('stops giving blocks when aborted or left, and holds no file open then', async () => {
+    await writeFile(join(root, 'whole.mp4'), randomBytes(3_000_000))
+    const controller = new AbortController()
+    const read = async (signal: AbortSignal | undefined, each: () => void) => {
+      for await (const block of await store.blocks!('whole.mp4', signal)) {
+        each()
+        if (signal === undefined) return block.length
+      }
+      return 0
+    }
+    await expect(read(controller.signal, () => controller.abort(new Error('enough')))).rejects.toThrow('enough')
+    expect(await read(undefined, () => undefined)).toBe(512 * 1024)
+    await vi.waitFor(() => expect(openFiles()).not.toContain(join(root, 'whole.mp4')))
+    await rejects('object_missing', store.blocks!('nothing.mp4'))
+    await rejects(
+      'special_file',
+      symlink('whole.mp4', join(root, 'link.mp4')).then(() => store.blocks!('link.mp4')),
+    )
   })
 
   it('never goes through a symlinked directory', async () => {
