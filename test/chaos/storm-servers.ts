@@ -105,11 +105,15 @@ export function startApiProcess(env: NodeJS.ProcessEnv, logFile: string): Restar
   const log = openSync(logFile, 'a')
   let stopping = false
   const launch = () => {
-    const started = spawn(process.execPath, ['--import', 'tsx', 'src/server.ts'], {
-      cwd: new URL('../../', import.meta.url).pathname,
-      env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env },
-      stdio: ['ignore', log, log],
-    })
+    const started = spawn(
+      process.execPath,
+      ['--import', 'tsx', '--import', './test/chaos/jumping-clock.ts', 'src/server.ts'],
+      {
+        cwd: new URL('../../', import.meta.url).pathname,
+        env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env },
+        stdio: ['ignore', log, log],
+      },
+    )
     started.once('exit', () => !stopping && setTimeout(() => !stopping && (child = launch()), 500))
     return started
   }

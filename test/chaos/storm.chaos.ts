@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { appendFileSync } from 'node:fs'
+import { appendFileSync, writeFileSync } from 'node:fs'
 import { mkdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -55,6 +55,7 @@ let apiUrl: string
 let disks: SmallDisk[] = []
 let persons: Person[]
 let base: Buffer
+let clockFile: string
 const dropped: Dropped[] = []
 const told: Told[] = []
 const beganAtMs = Date.now()
@@ -132,13 +133,14 @@ beforeAll(async () => {
   const sample = join(world.home, 'base.mp4')
   await generateSmall(sample, { ffmpegPath: inject('ffmpegPath'), seed, codec: 'h264-aac' })
   base = await readFile(sample)
+  clockFile = join(servers.home, 'clock')
   const bundle = await writeBundle(join(world.home, 'bundle.js'))
   pool = startWorkerPool({
     count: workers,
     logFile: join(servers.home, 'workers.log'),
-    env: { ...world.env, WORKFLOW_BUNDLE: bundle },
+    env: { ...world.env, WORKFLOW_BUNDLE: bundle, CLOCK_FILE: clockFile },
   })
-  api = startApiProcess(world.env, join(servers.home, 'api.log'))
+  api = startApiProcess({ ...world.env, CLOCK_FILE: clockFile }, join(servers.home, 'api.log'))
 }, 300_000)
 afterAll(async () => {
   await Promise.all([pool?.stop(), api?.stop()])
@@ -205,6 +207,8 @@ async function breaker(untilMs: number): Promise<void> {
     [1, 'freeze Temporal', () => void freezes.push(freezeTree(servers.temporal.pid, freezeMs('Temporal')))],
     [1, 'freeze the bucket', () => freezeServer(seaweed, random.whole(2000, 20_000))],
     [1, 'freeze the far site', () => freezeServer(backupSshd, random.whole(2000, 20_000))],
+    [1, 'set the clocks of workers and API wrong', () => setClocks(random.whole(-3 * msPer.day, 3 * msPer.day))],
+    [1, 'set the clocks of workers and API right', () => setClocks(0)],
     [2, 'fill the primary disk', () => void freezes.push(disks[0]!.fill(random.whole(3000, 12_000)))],
     [2, 'fill the scratch disk', () => void freezes.push(disks[1]!.fill(random.whole(3000, 12_000)))],
   ]
@@ -223,6 +227,11 @@ async function breaker(untilMs: number): Promise<void> {
     },
   )
   await Promise.all(freezes)
+  setClocks(0)
+}
+
+function setClocks(wrongByMs: number): void {
+  writeFileSync(clockFile, String(wrongByMs))
 }
 
 function freezeServer(server: S3Server | SftpServer, forMs: number): void {

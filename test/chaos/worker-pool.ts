@@ -28,12 +28,16 @@ export function startWorkerPool(options: {
   let deaths = 0
   let stopping = false
   const launch = (index: number) => {
-    const child = spawn(process.execPath, ['--import', 'tsx', 'test/chaos/worker.ts'], {
-      cwd: root,
-      env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...options.env },
-      stdio: ['ignore', log, log],
-      detached: true,
-    })
+    const child = spawn(
+      process.execPath,
+      ['--import', 'tsx', '--import', './test/chaos/jumping-clock.ts', 'test/chaos/worker.ts'],
+      {
+        cwd: root,
+        env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...options.env },
+        stdio: ['ignore', log, log],
+        detached: true,
+      },
+    )
     children[index] = child
     child.once('exit', () => {
       children[index] = null
