@@ -63,11 +63,16 @@ function readJson(path) {
 /** Builds when sources changed since the last build. An image that carries only the result is taken as it is. */
 export function ensureBuilt() {
   if (!existsSync(join(root, 'src'))) return
-  if (existsSync(buildStamp) && readFileSync(buildStamp, 'utf8') === hashSources()) return
+  if (builtFrom() === hashSources()) return
   say('Building (about 5 s)…')
   // A process of its own: the bundler's memory does not stay in a server that runs for months.
   const done = spawnSync(process.execPath, [join(root, 'scripts', 'build.mjs')], { cwd: root, stdio: ['ignore', 2, 2] })
   if (done.status !== 0) fail('The build failed; the messages above say where.')
+}
+
+/** The hash of the sources that dist/ was built from, or null. */
+export function builtFrom() {
+  return existsSync(buildStamp) ? readFileSync(buildStamp, 'utf8') : null
 }
 
 /** One hash over everything the build reads. */
