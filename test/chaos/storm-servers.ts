@@ -107,7 +107,7 @@ export function startApiProcess(env: NodeJS.ProcessEnv, logFile: string): Restar
   const launch = () => {
     const started = spawn(
       process.execPath,
-      ['--import', 'tsx', '--import', './test/chaos/jumping-clock.ts', 'src/server.ts'],
+      ['--import', 'tsx', '--import', './test/chaos/jumping-clock.mjs', 'src/server.ts'],
       {
         cwd: new URL('../../', import.meta.url).pathname,
         env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env },

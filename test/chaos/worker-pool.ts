@@ -30,7 +30,7 @@ export function startWorkerPool(options: {
   const launch = (index: number) => {
     const child = spawn(
       process.execPath,
-      ['--import', 'tsx', '--import', './test/chaos/jumping-clock.ts', 'test/chaos/worker.ts'],
+      ['--import', 'tsx', '--import', './test/chaos/jumping-clock.mjs', 'test/chaos/worker.ts'],
       {
         cwd: root,
         env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...options.env },
