@@ -26,6 +26,7 @@ const meaningOfName: Readonly<Record<string, { code: ErrorCode; next: string }>>
   NotImplemented: { code: 'store_misconfigured', next: 'The server lacks a needed S3 operation. Use another one.' },
   InvalidPart: { code: 'store_unavailable', next: 'The parts did not fit together; it is retried from the start.' },
   NoSuchUpload: { code: 'store_unavailable', next: 'The upload was ended by another; it is retried from the start.' },
+  RequestTimeTooSkewed: { code: 'store_unavailable', next: "This machine's clock is wrong: set it. It is retried." },
   NoSuchKey: { code: 'object_missing', next: 'Check the key.' },
   NotFound: { code: 'object_missing', next: 'Check the key.' },
 }

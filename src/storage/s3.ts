@@ -107,13 +107,22 @@ async function explained<T>(
   signal: AbortSignal | undefined,
   job: () => Promise<T>,
 ): Promise<T> {
+  const { config } = place.client
+  const signedWithMs = config.systemClockOffset
   try {
     return await job()
   } catch (error) {
     signal?.throwIfAborted()
+    // The client learns from a refusal how wrong this machine's clock is, but tries again by itself only while it is wrong:
+    // what was signed with a correction that is no longer needed is refused, too.
+    const relearntMs = Math.abs(config.systemClockOffset - signedWithMs)
+    if (s3Failure(error).status === 403 && relearntMs > skewToleratedMs) return explained(place, key, signal, job)
     throw explainS3Error(place.label, key, error)
   }
 }
+
+/** S3 refuses what was signed more than 15 minutes ago or hence; its client counts from 4 minutes. */
+const skewToleratedMs = 4 * msPer.minute
 
 const until = (signal: AbortSignal | undefined) => (signal === undefined ? {} : { abortSignal: signal })
 
