@@ -10,7 +10,11 @@ const sources = hashSources()
 removeLeftOvers()
 const dist = join(root, `dist.${process.pid}`)
 const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
-const compiled = spawnSync(process.execPath, [compiler, '-p', 'tsconfig.json', '--outDir', dist, '--incremental', 'false'], { cwd: root, stdio: 'inherit' })
+const compiled = spawnSync(
+  process.execPath,
+  [compiler, '-p', 'tsconfig.json', '--outDir', dist, '--incremental', 'false'],
+  { cwd: root, stdio: 'inherit' },
+)
 if (compiled.status !== 0) fail('Compiling failed.')
 
 for (const folder of ['src', 'migrations']) {
