@@ -146,6 +146,7 @@ test.concurrent('a hold outlasts retention; an undo brings back; a rejected requ
   expect(back.copies.every((copy) => copy.state === 'verified')).toBe(true)
   await world.give(id, world.people.ada, { kind: 'extend', untilMs: Date.now() + 10 * msPer.year, reason: 'research' })
   expect((await world.detail(id))?.facts.plan?.reason).toContain('extended')
+  await keepHistory(id, 'called-off')
 })
 
 test.concurrent(
