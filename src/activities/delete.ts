@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import { writeAudit } from '../db/audit.ts'
 import { endDisposition } from '../db/commands.ts'
 import type { AccountTx } from '../db/connect.ts'
+import { returnDuplicates } from '../db/duplicates.ts'
 import { databaseNowMs, lockFacts, recordingNowMs } from '../db/facts.ts'
 import { listCopies } from '../db/recordings.ts'
 import { forgetAllSlices } from '../db/slices.ts'
@@ -67,7 +68,10 @@ export function createDeleteActivities({ db, stores, sign }: Pick<ActivityDeps, 
       )
     },
 
-    /** Signs what was removed and ends the life. A second run finds it ended. */
+    /**
+     * Signs what was removed and ends the life; later deposits of the same bytes, which waited for this, are taken in anew.
+     * A second run finds it ended.
+     */
     async certify(ref: RecordingRef): Promise<void> {
       await db.asAccount(ref.accountId, (tx) => endLife(tx, ref.recordingId, sign), { actor: 'system' })
       await failpoint('certify.after-commit')
@@ -152,6 +156,7 @@ async function endLife(tx: AccountTx, recordingId: string, sign: ActivityDeps['s
     })
     .where('id', '=', recordingId)
     .execute()
+  await returnDuplicates(tx, recordingId)
   await failpoint('certify.before-commit')
 }
 

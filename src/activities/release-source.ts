@@ -16,6 +16,8 @@ export async function releaseSource(
   const deposits = await db.asAccount(accountId, async (tx) =>
     (await areCopiesVerified(tx, recordingId)) ? findReleasable(tx, recordingId) : [],
   )
+  const isReleasable = async (id: string) =>
+    (await db.asAccount(accountId, (tx) => findReleasable(tx, recordingId))).some((deposit) => deposit.id === id)
   let released = 0
   for (const deposit of deposits) {
     const { store, name } = await stores.open(accountId, deposit.inboxId)
@@ -27,6 +29,8 @@ export async function releaseSource(
     }
     // The recording first: should this end halfway, what is left over is a hash beside nothing.
     await failpoint('release.before-delete')
+    // Asked at the last moment: a deletion that was requested meanwhile makes this source what somebody wants to keep.
+    if (!(await isReleasable(deposit.id))) continue
     if (found !== null) await store.delete(deposit.path)
     await failpoint('release.after-delete')
     const sidecars = sidecarSuffixes.map((suffix) => deposit.path + suffix).filter(isSafeKey)

@@ -4,9 +4,11 @@ import { mkdir, open, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import type { AccountTx } from '../db/connect.ts'
+import { linkDuplicate } from '../db/duplicates.ts'
 import * as takenIn from '../db/taken-in.ts'
 import type { DepositToTakeIn } from '../db/taken-in.ts'
 import { originalKey } from '../domain/archive.ts'
+import { contentTypeOf } from '../domain/content-types.ts'
 import type { MediaFacts } from '../domain/encode.ts'
 import { hasCode, ReelkeepError } from '../domain/errors.ts'
 import type { ErrorCode } from '../domain/errors.ts'
@@ -97,7 +99,7 @@ async function sourceTrouble(intake: Intake): Promise<TakeInResult | null> {
 }
 
 async function examineAndAccept(intake: Intake): Promise<TakeInResult> {
-  const { deps, ref, deposit } = intake
+  const { deposit } = intake
   if (deposit.recorderId === null)
     throw new ReelkeepError('internal', `Deposit ${deposit.id} is complete without a recorder.`)
   const path = join(intake.work, 'source')
@@ -107,8 +109,8 @@ async function examineAndAccept(intake: Intake): Promise<TakeInResult> {
   const checksum = await compareSidecars(intake.inbox.store, deposit.path, hashes)
   const judged = await judge(intake, path, checksum)
   if (judged.kind !== 'fit') return judged
-  const same = await deps.db.asAccount(ref.accountId, (tx) => takenIn.findSameBytes(tx, hashes.sha256))
-  if (same !== null && same.id !== deposit.id) return duplicate(intake, hashes.sha256, same.id)
+  const linked = await duplicate(intake, hashes.sha256)
+  if (linked !== null) return linked
   await failpoint('take-in.after-judge')
   // Decoding takes long enough for somebody to go on writing.
   return (await sourceTrouble(intake)) ?? accept(intake, deposit.recorderId, path, hashes.sha256, judged.media)
@@ -225,11 +227,20 @@ async function accept(
   }
   const accepted = await deps.db.asAccount(ref.accountId, accept, { actor: 'system', detail })
   await failpoint('take-in.after-commit')
-  if (accepted) return { kind: 'accepted' }
-  const first = await deps.db.asAccount(ref.accountId, (tx) => takenIn.findSameBytes(tx, sha256))
-  if (first === null)
-    throw new ReelkeepError('internal', `Recording ${deposit.id} could not be written down. It is tried again.`)
-  return duplicate(intake, sha256, first.id)
+  if (accepted === 'accepted') return { kind: 'accepted' }
+  if (accepted === 'over') return settledMeanwhile(intake)
+  const linked = await duplicate(intake, sha256)
+  if (linked !== null) return linked
+  throw new ReelkeepError(
+    'internal',
+    `The first of the bytes of ${deposit.id} was purged meanwhile. It is tried again.`,
+  )
+}
+
+/** Another run was quicker, whatever it came to. */
+async function settledMeanwhile({ deps, ref }: Intake): Promise<TakeInResult> {
+  const deposit = await deps.db.asAccount(ref.accountId, (tx) => takenIn.findDepositToTakeIn(tx, ref.recordingId))
+  return (await settledBefore(deps, ref.accountId, deposit)) ?? { kind: 'changed' }
 }
 
 async function putOriginal(
@@ -244,13 +255,18 @@ async function putOriginal(
   await store.put(key, source, options)
 }
 
-async function duplicate(intake: Intake, sha256: string, ofRecordingId: string): Promise<TakeInResult> {
+/** Links the deposit to the recording that has its bytes; null where there is none. */
+async function duplicate(intake: Intake, sha256: string): Promise<TakeInResult | null> {
   const { deps, ref } = intake
-  await deps.db.asAccount(ref.accountId, (tx) => takenIn.markDuplicate(tx, ref.recordingId, sha256, ofRecordingId))
+  const linked = await deps.db.asAccount(ref.accountId, (tx) => linkDuplicate(tx, ref.recordingId, sha256))
+  if (linked === null) return null
+  if (!linked.changed) return settledMeanwhile(intake)
+  const ofRecordingId = linked.recordingId
   await failpoint('duplicate.after-row')
   await removeOwnOriginal(intake)
   await failpoint('duplicate.after-removal')
-  // Where the first is safe already, nothing else would come back for this source.
+  // Where the first is safe already, nothing else would come back for this source. Where its deletion is being decided, the
+  // source waits: the end of that decision comes back for it.
   await releaseSource(deps, { accountId: ref.accountId, recordingId: ofRecordingId })
   return { kind: 'duplicate', ofRecordingId }
 }
@@ -293,26 +309,4 @@ async function drop(
 async function removeOwnOriginal({ deps, ref, extension }: Intake): Promise<void> {
   const { store } = await deps.stores.primary(ref.accountId)
   await store.delete(originalKey(ref.accountId, ref.recordingId, extension))
-}
-
-const contentTypes: Readonly<Record<string, string>> = {
-  '3gp': 'video/3gpp',
-  '3g2': 'video/3gpp2',
-  aac: 'audio/aac',
-  avi: 'video/x-msvideo',
-  flac: 'audio/flac',
-  flv: 'video/x-flv',
-  m4a: 'audio/mp4',
-  m4v: 'video/mp4',
-  mka: 'audio/x-matroska',
-  mkv: 'video/x-matroska',
-  mov: 'video/quicktime',
-  mp3: 'audio/mpeg',
-  mp4: 'video/mp4',
-  wav: 'audio/wav',
-  webm: 'video/webm',
-}
-
-function contentTypeOf(extension: string): string {
-  return contentTypes[extension] ?? 'application/octet-stream'
 }

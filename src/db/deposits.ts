@@ -5,11 +5,13 @@ import type { ErrorCode } from '../domain/errors.ts'
 import { keptPath } from '../domain/inbox-names.ts'
 import { defaultQuietMs, describeNextStep, looksNeeded } from '../domain/ingest.ts'
 import type { KnownDeposit, ListedFile, LookDecision, RecorderPlace } from '../domain/ingest.ts'
+import type { RecordingState } from '../domain/recording.ts'
 import { msOf } from './connect.ts'
 import type { AccountTx } from './connect.ts'
 
 const account = sql<string>`current_setting('app.account')::uuid`
-const liveStates = ['arriving', 'stalled', 'orphan', 'complete'] as const
+/** States of a deposit whose file may still become a recording: one at a time for each path. */
+export const liveStates = ['arriving', 'stalled', 'orphan', 'complete'] as const
 const rowsAtOnce = 1000
 /** The listing's beginning is told by a worker's clock, the release by the database's. */
 const clockSlackMs = 10_000
@@ -218,7 +220,12 @@ function viewQuery(tx: AccountTx) {
     .select(['d.id', 'd.path', 'd.size_bytes', 'd.state', 'd.end_signal', 'd.first_seen_at', 'd.changed_at'])
     .select(['d.reason_code', 'd.reason', 'd.recording_id', 's.name as inbox_name', 's.url', 'r.name as recorder_name'])
     .select('r.quiet_ms')
+    .leftJoin('recordings as f', (join) => join.onRef('f.id', '=', 'd.recording_id').on('d.state', '=', 'duplicate'))
+    .select(['f.state as first_state', 'f.state_since as first_since', undoUntil.as('first_undo_until')])
 }
+
+/** When the undo window of the recording that a duplicate is linked to ends. */
+const undoUntil = sql<Date | null>`(select p.undo_until from dispositions p where p.recording_id = f.id and p.state = 'approved')`
 
 interface ViewRow {
   id: string
@@ -235,6 +242,9 @@ interface ViewRow {
   url: string
   recorder_name: string | null
   quiet_ms: string | null
+  first_state: RecordingState | null
+  first_since: Date | null
+  first_undo_until: Date | null
 }
 
 function viewOf(row: ViewRow): DepositView {
@@ -253,9 +263,13 @@ function viewOf(row: ViewRow): DepositView {
     changedAtMs,
     reasonCode: codeOrNull(row.reason_code),
     reason: row.reason,
-    nextStep: describeNextStep({ state: row.state, changedAtMs, quietMs }),
+    nextStep: describeNextStep({ state: row.state, changedAtMs, quietMs, first: firstOf(row) }),
     recordingId: row.recording_id,
   }
+}
+
+function firstOf({ first_state: state, first_since: since, first_undo_until: undoUntilAt }: ViewRow) {
+  return state === null || since === null ? null : { state, sinceMs: msOf(since), undoUntilMs: msOf(undoUntilAt) }
 }
 
 /** A code that an older or newer version wrote and this one does not know is shown as the general one. */

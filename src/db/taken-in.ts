@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import { originalKey } from '../domain/archive.ts'
 import type { DepositState, EndSignal } from '../domain/deposit.ts'
+import { statesMeaning } from '../domain/duplicate.ts'
 import type { MediaFacts } from '../domain/encode.ts'
 import type { ErrorCode } from '../domain/errors.ts'
 import type { FileIdentity } from '../domain/ingest.ts'
@@ -61,7 +62,8 @@ function rowToTakeIn(row: DepositRow): DepositToTakeIn {
   }
 }
 
-const beingTakenIn = ['complete', 'quarantined'] as const
+/** States of a deposit that somebody may be reading: only these become a recording, or something else instead. */
+export const beingTakenIn = ['complete', 'quarantined'] as const
 const now = sql<Date>`now()`
 
 /**
@@ -110,26 +112,15 @@ export async function quarantineDeposit(
     .execute()
 }
 
-/** The recording that already keeps these bytes, or null. */
+/** The recording that already has these bytes, or null. */
 export async function findSameBytes(tx: AccountTx, sha256: string): Promise<{ id: string } | null> {
   const row = await tx
     .selectFrom('recordings')
     .select('id')
     .where('sha256', '=', sha256)
-    .where('state', '<>', 'purged')
+    .where('state', 'not in', statesMeaning('own'))
     .executeTakeFirst()
   return row ?? null
-}
-
-/** Links a deposit to the recording that already keeps its bytes. */
-export async function markDuplicate(tx: AccountTx, id: string, sha256: string, recordingId: string): Promise<void> {
-  await tx
-    .updateTable('deposits')
-    .set({ state: 'duplicate', sha256, recording_id: recordingId, settled_at: now, reason_code: null })
-    .set({ reason: `The same bytes as recording ${recordingId}, which keeps them.` })
-    .where('id', '=', id)
-    .where('state', 'in', beingTakenIn)
-    .execute()
 }
 
 /** What a deposit is when it becomes a recording. */
@@ -145,11 +136,23 @@ export interface TakenIn {
 }
 
 /**
- * Makes a deposit a recording: recording, original and its first copy, all or nothing. False when another deposit with the
- * same bytes was quicker. A second run finds it done.
+ * Makes a deposit a recording: recording, original and its first copy, all or nothing. `taken` when another deposit with the
+ * same bytes was quicker, `over` when this deposit is not being taken in any more: somebody else settled it.
  */
-export async function acceptDeposit(tx: AccountTx, accountId: string, taken: TakenIn): Promise<boolean> {
+export async function acceptDeposit(
+  tx: AccountTx,
+  accountId: string,
+  taken: TakenIn,
+): Promise<'accepted' | 'taken' | 'over'> {
   const { deposit, sha256 } = taken
+  const open = await tx
+    .selectFrom('deposits')
+    .select('id')
+    .where('id', '=', deposit.id)
+    .where('state', 'in', beingTakenIn)
+    .forUpdate()
+    .executeTakeFirst()
+  if (open === undefined) return 'over'
   await tx
     .insertInto('recordings')
     .values({
@@ -164,7 +167,7 @@ export async function acceptDeposit(tx: AccountTx, accountId: string, taken: Tak
     })
     .onConflict((conflict) => conflict.doNothing())
     .execute()
-  if ((await findSameBytes(tx, sha256))?.id !== deposit.id) return false
+  if ((await findSameBytes(tx, sha256))?.id !== deposit.id) return 'taken'
   await recordStored(tx, deposit.id, taken.storeId, {
     name: `original.${taken.extension}`,
     kind: 'original',
@@ -180,14 +183,13 @@ export async function acceptDeposit(tx: AccountTx, accountId: string, taken: Tak
     .updateTable('deposits')
     .set({ state: 'accepted', sha256, recording_id: deposit.id, settled_at: now, reason_code: null, reason: null })
     .where('id', '=', deposit.id)
-    .where('state', 'in', beingTakenIn)
     .execute()
-  return true
+  return 'accepted'
 }
 
 /**
  * Deposits whose source may leave the inbox with this recording: its own, and later ones of the same bytes. None where the
- * recording is on its way out: then a new upload of it is what somebody wants to keep.
+ * recording may be on its way out: then a new upload of it is what somebody wants to keep.
  */
 export async function findReleasable(tx: AccountTx, recordingId: string): Promise<DepositToTakeIn[]> {
   const rows = await tx
@@ -196,7 +198,7 @@ export async function findReleasable(tx: AccountTx, recordingId: string): Promis
     .selectAll('d')
     .where('d.recording_id', '=', recordingId)
     .where('d.state', 'in', ['accepted', 'duplicate'])
-    .where('r.state', 'not in', ['approved', 'trashed', 'purging', 'purged'])
+    .where('r.state', 'in', statesMeaning('settled'))
     .execute()
   return rows.map(rowToTakeIn)
 }

@@ -1,4 +1,6 @@
 import type { DepositState, EndSignal } from './deposit.ts'
+import { describeDuplicate } from './duplicate.ts'
+import type { FirstOfItsBytes } from './duplicate.ts'
 import type { ErrorCode } from './errors.ts'
 import {
   depositExtensions,
@@ -346,6 +348,8 @@ export interface DepositStanding {
   readonly state: DepositState
   readonly changedAtMs: number
   readonly quietMs: number
+  /** Of a duplicate: the recording that it is linked to. */
+  readonly first: FirstOfItsBytes | null
 }
 
 const nextSteps: Readonly<Record<DepositState, (standing: DepositStanding) => string>> = {
@@ -357,8 +361,7 @@ const nextSteps: Readonly<Record<DepositState, (standing: DepositStanding) => st
     'No recorder owns this directory. Add a recorder for it, or a default recorder for the inbox; it is taken up by itself then.',
   complete: () => 'It is being read, checked and taken in now.',
   accepted: () => 'It became a recording. The source leaves the inbox when all its copies are verified.',
-  duplicate: () =>
-    "The same bytes are already kept. The source leaves the inbox when that recording's copies are verified.",
+  duplicate: ({ first }) => describeDuplicate(first),
   quarantined: () => 'Its source is kept. Upload a good file under the same name, or retry it after a fix.',
   refused: () => 'Nothing happens with it by itself. Rename it or remove it from the inbox.',
   vanished: () => 'Nothing: the file is gone. Upload it again if it is still needed.',

@@ -43,6 +43,8 @@ export interface Life {
   policy: Policy
   /** Not before this does the policy ask again for a deletion that people rejected. */
   askAgainAtMs: number
+  /** True from the wish to delete it until what waited for that decision is settled. */
+  wasLeaving: boolean
   /** How often it was put up for claiming. */
   claimRound: number
   /** True while nothing is under way: then what is held here is as fresh as the database's. */
@@ -65,6 +67,7 @@ export function beginLife(input: RecordingInput): Life {
     facts: null,
     policy: defaultPolicy,
     askAgainAtMs: input.askAgainAtMs ?? 0,
+    wasLeaving: false,
     claimRound: input.claimRound ?? 0,
     resting: false,
     stopEncode: null,

@@ -1,4 +1,4 @@
-import { CancellationScope, workflowInfo } from '@temporalio/workflow'
+import { CancellationScope, patched, workflowInfo } from '@temporalio/workflow'
 import type { NoticeKind } from '../domain/notice.ts'
 import type { RecordingFacts } from '../domain/recording.ts'
 import { encodes, mails, records, transfers } from './activity-options.ts'
@@ -146,6 +146,7 @@ async function beginRetention(life: Life): Promise<void> {
 
 /** Keeps the recording as long as its plan says; reminds its owner; then the policy asks for deletion. */
 async function retain(life: Life, facts: RecordingFacts): Promise<void> {
+  if (life.wasLeaving && patched('later-deposits-wait')) return settleLaterDeposits(life)
   if (workflowInfo().continueAsNewSuggested) await goOnInNewRun(life)
   const { looksAgain } = life
   const changed = () =>
@@ -183,8 +184,16 @@ async function retain(life: Life, facts: RecordingFacts): Promise<void> {
   if (now?.state === 'retained') await restUntil(life, Date.now() + 60_000, changed)
 }
 
+/** Its deletion was called off: later deposits of the same bytes waited for that, and leave the inbox like any others. */
+async function settleLaterDeposits(life: Life): Promise<void> {
+  life.wasLeaving = false
+  await sayWaiting(life, 'the inbox', 'later deposits of the same bytes leave the inbox')
+  await attempt(life, 'replicate', ['retry', 'skip'], () => transfers.releaseSource(refOf(life)))
+}
+
 /** Waits for the approvals; asks again as often as the policy says. */
 async function awaitApproval(life: Life, facts: RecordingFacts): Promise<void> {
+  life.wasLeaving = true
   const { remindEveryMs, approvals } = life.policy.disposition
   const decided = () => life.facts?.state !== 'disposition_requested'
   for (let round = 0; !decided(); round += 1) {
@@ -203,6 +212,7 @@ async function awaitApproval(life: Life, facts: RecordingFacts): Promise<void> {
 
 /** The undo window: the copies still stand, nobody can play them. Then everything is asked once more, and the purge opens. */
 async function awaitUndo(life: Life, facts: RecordingFacts): Promise<void> {
+  life.wasLeaving = true
   const left = () => life.facts?.state !== 'trashed' && life.facts?.state !== 'approved'
   const untilMs = facts.disposition?.undoUntilMs ?? Date.now()
   await sayWaiting(life, 'the end of the undo window', 'every copy is purged', untilMs)

@@ -437,6 +437,6 @@ describe('decideStructureFailure', () => {
 
 it('every state of a deposit says what happens next', () => {
   for (const state of depositStates) {
-    expect(describeNextStep({ state, changedAtMs: t0, quietMs: 20_000 })).toMatch(/^[A-Z].{20,}\.$/)
+    expect(describeNextStep({ state, changedAtMs: t0, quietMs: 20_000, first: null })).toMatch(/^[A-Z].{20,}\.$/)
   }
 })
