@@ -4,10 +4,11 @@ import type { AccountTx } from '../db/connect.ts'
 import { lockForFixity } from '../db/fixity.ts'
 import { recordingPrefix } from '../domain/archive.ts'
 import { ReelkeepError } from '../domain/errors.ts'
-import { isStrayRendition } from '../domain/housekeeping.ts'
+import { isStrayPart, isStrayRendition } from '../domain/housekeeping.ts'
 import { msPer } from '../domain/units.ts'
 import { withHeartbeat } from './beat.ts'
 import type { ActivityDeps, PlacedStore } from './deps.ts'
+import { settleLeftPuts } from './left-puts.ts'
 import type { RecordingRef } from './records.ts'
 
 /** Longer than any step may run: what is older belongs to nobody any more. */
@@ -26,8 +27,9 @@ export interface SweepResult {
 export function createHousekeepingActivities({ db, stores, log }: Pick<ActivityDeps, 'db' | 'stores' | 'log'>) {
   return {
     /**
-     * Removes what interrupted writes left in every primary and backup store of every account, once it is two days old. One
-     * store that does not answer does not keep the others waiting.
+     * Removes what interrupted writes left in every primary and backup store of every account, once it is two days old:
+     * unfinished objects, and originals whose take-in ended before any row named them. One store that does not answer does
+     * not keep the others waiting.
      */
     async sweepStores(): Promise<SweepResult> {
       return withHeartbeat(async ({ signal, beat }) => {
@@ -36,8 +38,10 @@ export function createHousekeepingActivities({ db, stores, log }: Pick<ActivityD
           for (const storeId of await db.asAccount(accountId, listKeepingStores)) {
             signal.throwIfAborted()
             try {
-              const { store, name } = await stores.open(accountId, storeId)
-              const removed = await store.sweepUnfinished(abandonedAfterMs)
+              const placed = await stores.open(accountId, storeId)
+              const { name } = placed
+              let removed = await placed.store.sweepUnfinished(abandonedAfterMs)
+              removed += await settleLeftPuts({ db, log }, accountId, placed, abandonedAfterMs, { signal, beat })
               result.stores += 1
               result.removed += removed
               if (removed > 0) log.info({ accountId, store: name, removed }, 'interrupted writes swept')
@@ -54,9 +58,10 @@ export function createHousekeepingActivities({ db, stores, log }: Pick<ActivityD
     },
 
     /**
-     * Removes renditions of attempts that do not count from below a kept recording: in every store that holds copies of it,
-     * where they and the recording's state are more than two days old. What a row names is never touched, and anything else that no
-     * row names is left there and written to the log: a listing alone does not say whose it is.
+     * Removes renditions of attempts that do not count, and parts of encodes that are over, from below a kept recording: in
+     * every store that holds copies of it, where they and the recording's state are more than two days old. What a row names
+     * is never touched, and anything else that no row names is left there and written to the log: a listing alone does not
+     * say whose it is.
      */
     async removeStrays(ref: Pick<RecordingRef, 'accountId' | 'recordingId'>): Promise<number> {
       return withHeartbeat(async ({ signal, beat }) => {
@@ -69,7 +74,7 @@ export function createHousekeepingActivities({ db, stores, log }: Pick<ActivityD
           const known = await db.asAccount(ref.accountId, (tx) => listNamedKeys(tx, ref.recordingId))
           if (known === null) return removed
           const unnamed = strays.filter((key) => !known.has(key))
-          const going = unnamed.filter((key) => isStrayRendition(ref, key, known))
+          const going = unnamed.filter((key) => isStrayRendition(ref, key, known) || isStrayPart(ref, key, known))
           for (const key of going) {
             await placed.store.delete(key)
             beat({ store: placed.name, key })
@@ -141,5 +146,6 @@ async function listNamedKeys(tx: AccountTx, recordingId: string): Promise<Readon
   const settled = recording !== undefined && Date.now() - recording.state_since.getTime() > abandonedAfterMs
   if (!settled || problem !== undefined) return null
   const rows = await tx.selectFrom('files').select('key').where('recording_id', '=', recordingId).execute()
-  return new Set(rows.map((row) => row.key))
+  const parts = await tx.selectFrom('encode_slices').select('key').where('recording_id', '=', recordingId).execute()
+  return new Set([...rows, ...parts].map((row) => row.key))
 }

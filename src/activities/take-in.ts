@@ -4,6 +4,7 @@ import { mkdir, open, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import type { AccountTx } from '../db/connect.ts'
+import { announcePut } from '../db/announced-puts.ts'
 import { linkDuplicate } from '../db/duplicates.ts'
 import * as takenIn from '../db/taken-in.ts'
 import type { DepositToTakeIn } from '../db/taken-in.ts'
@@ -12,6 +13,7 @@ import { contentTypeOf } from '../domain/content-types.ts'
 import type { MediaFacts } from '../domain/encode.ts'
 import { hasCode, ReelkeepError } from '../domain/errors.ts'
 import type { ErrorCode } from '../domain/errors.ts'
+import { isOverForGood } from '../domain/housekeeping.ts'
 import { extensionOf, packageExtensions, titleFromPath } from '../domain/inbox-names.ts'
 import { decideStructureFailure, sameFile } from '../domain/ingest.ts'
 import { decidePackage, describeUnprocessed } from '../domain/package.ts'
@@ -20,6 +22,7 @@ import { failpoint } from '../failpoints/failpoint.ts'
 import type { Store } from '../storage/store.ts'
 import type { Beat } from './beat.ts'
 import type { ActivityDeps, PlacedStore } from './deps.ts'
+import { removeUnnamedOriginal } from './left-puts.ts'
 import { listedFile } from './look.ts'
 import type { RecordingRef } from './records.ts'
 import { releaseSource } from './release-source.ts'
@@ -199,7 +202,10 @@ function scratchFull(directory: string, sizeBytes: number, cause?: unknown): Ree
   return new ReelkeepError('scratch_full', message, { cause })
 }
 
-/** The bytes go into the primary store first; the rows that say so, all at once, after them. */
+/**
+ * The bytes go into the primary store first; the rows that say so, all at once, after them. Announced before: should this end in
+ * between and the deposit go another way, housekeeping knows what to look for.
+ */
 async function accept(
   intake: Intake,
   recorderId: string,
@@ -210,7 +216,11 @@ async function accept(
   const { deps, ref, deposit, extension, beat } = intake
   const primary = await deps.stores.primary(ref.accountId)
   const contentType = contentTypeOf(extension)
-  await putOriginal(primary.store, originalKey(ref.accountId, deposit.id, extension), path, {
+  const key = originalKey(ref.accountId, deposit.id, extension)
+  const put = { storeId: primary.id, key, depositId: deposit.id }
+  if (!(await deps.db.asAccount(ref.accountId, (tx) => announcePut(tx, put)))) return settledMeanwhile(intake)
+  await failpoint('take-in.after-announce')
+  await putOriginal(primary.store, key, path, {
     sizeBytes: deposit.sizeBytes,
     sha256,
     contentType,
@@ -237,9 +247,11 @@ async function accept(
   )
 }
 
-/** Another run was quicker, whatever it came to. */
-async function settledMeanwhile({ deps, ref }: Intake): Promise<TakeInResult> {
+/** Another run was quicker, whatever it came to. What this one put goes where nobody can come to name it any more. */
+async function settledMeanwhile(intake: Intake): Promise<TakeInResult> {
+  const { deps, ref } = intake
   const deposit = await deps.db.asAccount(ref.accountId, (tx) => takenIn.findDepositToTakeIn(tx, ref.recordingId))
+  if (isOverForGood(deposit)) await removeOwnOriginal(intake)
   return (await settledBefore(deps, ref.accountId, deposit)) ?? { kind: 'changed' }
 }
 
@@ -305,8 +317,9 @@ async function drop(
   return { kind: 'changed' }
 }
 
-/** An earlier run may have stored the original and died before its rows; nobody would ever look for it. */
+/** An earlier run may have stored the original and died before its rows. Where this run dies, too, housekeeping removes it. */
 async function removeOwnOriginal({ deps, ref, extension }: Intake): Promise<void> {
   const { store } = await deps.stores.primary(ref.accountId)
-  await store.delete(originalKey(ref.accountId, ref.recordingId, extension))
+  const key = originalKey(ref.accountId, ref.recordingId, extension)
+  await removeUnnamedOriginal(store, ref.accountId, ref.recordingId, key)
 }

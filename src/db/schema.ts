@@ -91,6 +91,13 @@ export interface Schema {
     complete_at: InstantOrNull
     settled_at: InstantOrNull
   }
+  announced_puts: {
+    account_id: string
+    store_id: string
+    key: string
+    deposit_id: string
+    announced_at: Instant
+  }
   recording_edges: { from_state: RecordingState; to_state: RecordingState }
   recordings: {
     id: string

@@ -5,6 +5,7 @@ import { statesMeaning } from '../domain/duplicate.ts'
 import type { MediaFacts } from '../domain/encode.ts'
 import type { ErrorCode } from '../domain/errors.ts'
 import type { FileIdentity } from '../domain/ingest.ts'
+import { strikeOffPut } from './announced-puts.ts'
 import { msOf } from './connect.ts'
 import type { AccountTx } from './connect.ts'
 import { recordStored } from './files.ts'
@@ -168,10 +169,12 @@ export async function acceptDeposit(
     .onConflict((conflict) => conflict.doNothing())
     .execute()
   if ((await findSameBytes(tx, sha256))?.id !== deposit.id) return 'taken'
+  const key = originalKey(accountId, deposit.id, taken.extension)
+  await strikeOffPut(tx, taken.storeId, key)
   await recordStored(tx, deposit.id, taken.storeId, {
     name: `original.${taken.extension}`,
     kind: 'original',
-    key: originalKey(accountId, deposit.id, taken.extension),
+    key,
     contentType: taken.contentType,
     sizeBytes: deposit.sizeBytes,
     sha256,

@@ -12,6 +12,7 @@ export const failpoints = {
   'reconcile.before-start': { what: 'a life was found missing, and is not started yet', disk: false },
   'take-in.after-read': { what: 'the source stands on scratch, hashed', disk: true },
   'take-in.after-judge': { what: 'the file was decoded and found fit', disk: false },
+  'take-in.after-announce': { what: 'the original is announced, not put', disk: false },
   'take-in.after-put': { what: 'the original stands in the primary store, no row says so', disk: false },
   'take-in.before-commit': { what: 'the rows of a new recording are written, not committed', disk: false },
   'take-in.after-commit': { what: 'the recording exists, its activity has not said so', disk: false },

@@ -316,7 +316,9 @@ test('renditions of attempts that do not count go; what a row names, what is you
   const primary = stand.stores['primary']!
   const prefix = `${stand.accountId}/${kept.id}`
   const stray = `${prefix}/renditions/run-0-1/720p.mp4`
-  for (const key of [stray, `${prefix}/original.avi`, `${prefix}/notes.txt`]) await overwrite(primary, key, damaged)
+  const part = `${prefix}/work/plan/run-0-1/0-54p`
+  for (const key of [stray, part, `${prefix}/original.avi`, `${prefix}/notes.txt`])
+    await overwrite(primary, key, damaged)
   const sweep = () => stand.run(() => stand.activities.removeStrays(stand.refOf(kept)))
   const old = (store: Store): Store =>
     withFailing(store, {
@@ -331,10 +333,11 @@ test('renditions of attempts that do not count go; what a row names, what is you
   await stand.admin.query(`update recordings set state_since = now() where id = '${kept.id}'`)
   expect(await sweep()).toBe(0)
   await stand.admin.query(`update recordings set state_since = now() - interval '3 days' where id = '${kept.id}'`)
-  expect(await sweep()).toBe(1)
+  expect(await sweep()).toBe(2)
   expect(await sweep()).toBe(0)
   stand.placed.set('primary', primary)
   expect(await bytesAt(primary, stray)).toBeNull()
+  expect(await bytesAt(primary, part)).toBeNull()
   expect(await bytesAt(primary, `${prefix}/notes.txt`)).not.toBeNull()
   expect(await bytesAt(primary, `${prefix}/original.avi`)).not.toBeNull()
   expect(await stand.check(kept)).toMatchObject({ ok: 6 })

@@ -194,6 +194,8 @@ const edges = async (): Promise<Edge[]> =>
 /** Columns that name a row without a key, each with the reason why that is safe. */
 const keyless: Readonly<Record<string, string>> = {
   'deposits.recording_id': 'a trigger looks for the recording in the account itself',
+  'announced_puts.deposit_id':
+    'it outlives the deposit, which gets another id when it is written again; it is only read in its account',
   'problems.recording_id':
     'a deposit gets another id when it is written again; what it says is only read in its account',
   'notices.recording_id': 'as with problems',

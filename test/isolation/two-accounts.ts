@@ -86,6 +86,11 @@ export async function fillAccount(stage: Stage, account: TestAccount, word: stri
     [randomUUID(), account.id, account.inboxId, account.recorderId, path, word],
   )
   await owner.query(
+    `insert into announced_puts (account_id, store_id, key, deposit_id)
+     values ($1::uuid, $2, $1 || '/' || $3 || '/original.mp4', $3::uuid)`,
+    [account.id, account.primaryId, deposit],
+  )
+  await owner.query(
     `insert into problems (account_id, recording_id, stage, code, message, attempts, options)
      values ($1, $2, 'ingest', 'truncated', $3, 1, array['retry', 'replace', 'give_up'])`,
     [account.id, deposit, word],

@@ -140,6 +140,13 @@ export interface ProblemRow {
   readonly resolved_at: number | null
   readonly resolution: string | null
 }
+/** An original that may stand in a store before a row names it. */
+export interface AnnouncedRow {
+  readonly account_id: string
+  readonly store_id: string
+  readonly key: string
+  readonly announced_at: number
+}
 /** A mail that was handed over. */
 export interface NoticeRow {
   readonly account_id: string
@@ -187,6 +194,7 @@ export interface Rows {
   readonly approvals: readonly ApprovalRow[]
   readonly problems: readonly ProblemRow[]
   readonly notices: readonly NoticeRow[]
+  readonly announced: readonly AnnouncedRow[]
   readonly audit: readonly AuditRow[]
   readonly auditHeads: readonly AuditHeadRow[]
 }
@@ -229,6 +237,7 @@ export async function readRows(databaseUrl: string): Promise<Rows> {
       approvals: await read('select * from approvals'),
       problems: await read('select * from problems'),
       notices: await read('select * from notices'),
+      announced: await read('select * from announced_puts'),
       audit: await read(`select *, extract(epoch from at)::text as at_text, detail::text as detail_text,
         extract(epoch from clock_at)::text as clock_at_text from audit_events order by account_id, seq`),
       auditHeads: await read('select * from audit_heads'),

@@ -44,6 +44,16 @@ test('two accounts may call their stores alike', async () => {
   }
 })
 
+test('an original that was announced a moment ago belongs to somebody', async () => {
+  const world = await sane.copy()
+  try {
+    await leave(world, 1)
+    expect(describeViolations(await judge(world.subject))).toBe('Every promise holds.')
+  } finally {
+    await world.remove()
+  }
+})
+
 test('an oracle that cannot see everything says so instead of finding nothing', async () => {
   const databaseUrl = new URL(sane.subject.databaseUrl)
   const owner = new URL(inject('ownerUrl'))
@@ -232,6 +242,13 @@ const offences: readonly Offence[] = [
     of: 'broken',
     says: 'belongs to nothing',
     plant: (world) => place(world.object('a primary', world.ids.broken, 'original.mp4'), 'left over'),
+  },
+  {
+    promise: 3,
+    what: 'an original stays that was announced, and that nobody came back for in all the time that has',
+    of: 'broken',
+    says: 'belongs to nothing',
+    plant: (world) => leave(world, 5),
   },
   {
     promise: 3,
@@ -857,6 +874,18 @@ function tell(
 
 function forget({ subject }: SaneWorld, kind: string): void {
   subject.told.splice(0, subject.told.length, ...subject.told.filter((told) => told.kind !== kind))
+}
+
+/** An original in the primary store that no row names, announced so many days ago. */
+async function leave(world: SaneWorld, daysAgo: number): Promise<void> {
+  const path = world.object('a primary', world.ids.broken, 'original.mp4')
+  await place(path, 'left over')
+  await world.sql(
+    `insert into announced_puts (account_id, store_id, key, deposit_id, announced_at)
+     select account_id, id, account_id || '/' || $1 || '/original.mp4', $1::uuid, now() - $2::int * interval '1 day'
+     from stores where name = 'a primary'`,
+    [world.ids.broken, daysAgo],
+  )
 }
 
 async function place(path: string, content: string): Promise<void> {

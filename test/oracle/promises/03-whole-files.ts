@@ -67,11 +67,14 @@ function judgeBytes(snapshot: Snapshot, { place }: PlaceLook, held: Held, file: 
   }
 }
 
+/** Removed after two days by what runs once a day; the rest is for a store that was away. */
+const announcedForMs = 4 * 86_400_000
+
 /**
- * What no row names. While a recording is kept, renditions of an attempt that died stay where they are until it is
+ * What no row names. An original that was announced is known, and goes in days where nobody comes back for it. While a recording is kept, renditions of an attempt that died stay where they are until it is
  * purged: they are whole, and no reader finds them. Everything else must have an owner once the system has settled.
  */
-function judgeStray({ subject, find }: Snapshot, { place }: PlaceLook, held: Held): Finding | null {
+function judgeStray({ subject, rows, find }: Snapshot, { place }: PlaceLook, held: Held): Finding | null {
   const owner = ownerOfKey(held.key)
   if (!subject.settled || isUnfinishedPut(held.key) || owner === null) return null
   const recording = find.recording.get(owner.recordingId)
@@ -79,6 +82,14 @@ function judgeStray({ subject, find }: Snapshot, { place }: PlaceLook, held: Hel
   const isPurged = recording?.state === 'purged'
   // Other promises name these two.
   if (isForeign || isPurged) return null
+  const isAnnounced = rows.announced.some(
+    (put) =>
+      put.key === held.key &&
+      put.account_id === owner.accountId &&
+      find.placeOf(put.store_id).place === place &&
+      put.announced_at + announcedForMs > rows.nowMs,
+  )
+  if (isAnnounced) return null
   if (recording !== undefined && place.role === 'primary' && owner.name.startsWith('renditions/')) return null
   return {
     promise: 3,
