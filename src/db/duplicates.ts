@@ -24,14 +24,18 @@ export async function linkDuplicate(tx: AccountTx, id: string, sha256: string): 
     .forShare()
     .executeTakeFirst()
   if (first === undefined || first.id === id) return null
-  const result = await tx
+  const linked = await tx
     .updateTable('deposits')
     .set({ state: 'duplicate', sha256, recording_id: first.id, settled_at: now, reason_code: null })
     .set({ reason: `The same bytes as recording ${first.id}.` })
     .where('id', '=', id)
     .where('state', 'in', beingTakenIn)
+    .returning('path')
     .executeTakeFirst()
-  return { recordingId: first.id, changed: result.numUpdatedRows > 0n }
+  // Whoever decides on the deletion of the recording sees that somebody uploaded it again.
+  if (linked !== undefined)
+    await writeAudit(tx, first.id, 'system', 'duplicate.linked', { deposit: id, path: linked.path })
+  return { recordingId: first.id, changed: linked !== undefined }
 }
 
 /**

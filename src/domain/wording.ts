@@ -153,6 +153,8 @@ const knownActions: ReadonlyMap<string, string> = new Map([
   ['copy.failed', 'Bad copies found'],
   ['copy.mended', 'Copies made again from good ones'],
   ['copy.recovered', 'Copies found good again'],
+  ['duplicate.linked', 'The same bytes were uploaded again'],
+  ['duplicates.returned', 'Later uploads of its bytes are taken in anew'],
   ['fixity.asked', 'Copies disagree: a person decides'],
   ['fixity.requested', 'Check of the copies asked for'],
   ...Object.entries(recordingLabels).map(([state, label]) => [`recording.${state}`, label.text] as const),

@@ -143,6 +143,10 @@ test.each(['disposition_requested', 'trashed', 'purging'] as const)(
     expect(others).toEqual([])
     expect(waiting).toMatchObject({ id: again, state: 'duplicate', recordingId: first })
     expect(waiting?.nextStep).toMatch(/recording of its own/)
+    const told = (await inAccount((tx) => findRecording(tx, first)))?.timeline
+    expect(told?.filter(({ action }) => action === 'duplicate.linked').map(({ detail }) => detail)).toEqual([
+      { deposit: again, path: 'hall-a/again.mp4' },
+    ])
     // A look leaves it alone, however often.
     expect(await stand.lookUntilQuiet()).toEqual([])
   },
