@@ -39,6 +39,14 @@ export function textSchema(longest: number, shortest = 1) {
     .refine((text) => !/[^\P{Cc}\n\r\t]|\p{Surrogate}/u.test(text), 'it contains control characters')
 }
 
+/** An instant in a query. */
+export const instantSchema = z.coerce
+  .number()
+  .int()
+  .min(0)
+  .max(8.64e15)
+  .openapi({ type: 'integer', description: 'Milliseconds since 1970-01-01T00:00:00Z', example: 1790000000000 })
+
 /** How many of a list at once. */
 export const limitSchema = z.coerce.number().int().min(1).max(200).default(50).openapi({ type: 'integer', example: 50 })
 

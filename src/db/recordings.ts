@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import type { SelectQueryBuilder } from 'kysely'
+import type { RawBuilder, SelectQueryBuilder } from 'kysely'
 import { isErrorCode } from '../domain/errors.ts'
 import type {
   CopyView,
@@ -18,14 +18,20 @@ import { msOf } from './connect.ts'
 import type { AccountTx } from './connect.ts'
 import { findFacts } from './facts.ts'
 import type { Schema } from './schema.ts'
+import { findMatches } from './search.ts'
 
 /** Which recordings a list shows, newest first; `before` is the last one of the page before. */
 export interface RecordingFilter {
   readonly state?: RecordingState
   readonly recorderId?: string
   readonly ownerId?: string
+  /** Words, each of which begins a word of the title, the description or a tag; case and accents do not count. */
   readonly text?: string
+  /** A whole tag; case and accents do not count. */
+  readonly tag?: string
   readonly problem?: boolean
+  readonly createdFromMs?: number
+  readonly createdBeforeMs?: number
   readonly limit: number
   readonly before?: { readonly createdAtMs: number; readonly id: string }
 }
@@ -67,27 +73,48 @@ type SummaryRow =
 
 /** One page of recordings, newest first. */
 export async function listRecordings(tx: AccountTx, filter: RecordingFilter): Promise<RecordingSummary[]> {
-  let query = summaryQuery(tx).orderBy('r.created_at', 'desc').orderBy('r.id', 'desc').limit(filter.limit)
-  if (filter.state !== undefined) query = query.where('r.state', '=', filter.state)
-  if (filter.recorderId !== undefined) query = query.where('r.recorder_id', '=', filter.recorderId)
-  if (filter.ownerId !== undefined) query = query.where('r.owner_id', '=', filter.ownerId)
-  if (filter.text !== undefined) {
-    const pattern = `%${filter.text.replace(/[\\%_]/g, '\\$&')}%`
-    query = query.where(
-      sql<boolean>`(r.title ilike ${pattern} or r.description ilike ${pattern} or ${filter.text} = any(r.tags))`,
-    )
+  const query = summaryQuery(tx).orderBy('r.created_at', 'desc').orderBy('r.id', 'desc').limit(filter.limit)
+  const conditions = conditionsOf(filter)
+  if (filter.text === undefined && filter.tag === undefined) {
+    const listed = [...conditions, ...placeOf(filter, sql`r.created_at`, sql`r.id`)]
+    return (await listed.reduce((all, one) => all.where(one), query).execute()).map(summaryOf)
   }
-  if (filter.problem === true)
-    query = query.where(
-      sql<boolean>`exists (select 1 from problems p where p.recording_id = r.id and p.resolved_at is null)`,
-    )
-  if (filter.before !== undefined) {
+  const matches = await findMatches(tx, filter, {
+    conditions,
+    place: (at, id) => placeOf(filter, at, id),
+    limit: filter.limit,
+  })
+  if (matches === null) return []
+  return (await query.where(sql<boolean>`r.id = any(array(${matches}))`).execute()).map(summaryOf)
+}
+
+function conditionsOf({ state, recorderId, ownerId, problem }: RecordingFilter): RawBuilder<boolean>[] {
+  return [
+    ...(state === undefined ? [] : [sql<boolean>`r.state = ${state}`]),
+    ...(recorderId === undefined ? [] : [sql<boolean>`r.recorder_id = ${recorderId}`]),
+    ...(ownerId === undefined ? [] : [sql<boolean>`r.owner_id = ${ownerId}`]),
+    ...(problem === true
+      ? [sql<boolean>`exists (select 1 from problems p where p.recording_id = r.id and p.resolved_at is null)`]
+      : []),
+  ]
+}
+
+/** Which part of the list is meant, said of the columns that hold a recording's place in it. */
+function placeOf(
+  { createdFromMs, createdBeforeMs, before }: RecordingFilter,
+  createdAt: RawBuilder<unknown>,
+  id: RawBuilder<unknown>,
+): RawBuilder<boolean>[] {
+  return [
+    ...(createdFromMs === undefined ? [] : [sql<boolean>`${createdAt} >= ${new Date(createdFromMs)}`]),
+    ...(createdBeforeMs === undefined ? [] : [sql<boolean>`${createdAt} < ${new Date(createdBeforeMs)}`]),
     // The instant in a cursor is cut to milliseconds; the row itself knows better, and the index serves it.
-    query = query.where(
-      sql<boolean>`(r.created_at, r.id) < (select b.created_at, b.id from recordings b where b.id = ${filter.before.id}::uuid)`,
-    )
-  }
-  return (await query.execute()).map(summaryOf)
+    ...(before === undefined
+      ? []
+      : [
+          sql<boolean>`(${createdAt}, ${id}) < (select b.created_at, b.id from recordings b where b.id = ${before.id}::uuid)`,
+        ]),
+  ]
 }
 
 /** One recording, whole, or null when there is none (or it is another account's). */

@@ -131,6 +131,8 @@ export interface Schema {
     version: ColumnType<string, number | undefined, never>
     created_at: Instant
   }
+  /** Written by triggers only. */
+  recording_words: { account_id: string; recording_id: string; created_at: Instant; word: string }
   files: {
     id: Generated<string>
     account_id: string

@@ -14,6 +14,7 @@ import {
   cursorSchema,
   idParams,
   idSchema,
+  instantSchema,
   json,
   limitSchema,
   notFound,
@@ -35,7 +36,13 @@ const listRoute = createRoute({
       state: z.enum(recordingStates).optional(),
       recorderId: idSchema.optional(),
       ownerId: idSchema.optional(),
-      text: textSchema(200).optional().openapi({ description: 'Part of the title or description, or a whole tag' }),
+      text: textSchema(200).optional().openapi({
+        description:
+          'Words, each of which begins a word of the title, the description or a tag; case and accents do not count',
+      }),
+      tag: textSchema(60).optional().openapi({ description: 'A whole tag; case and accents do not count' }),
+      createdFromMs: instantSchema.optional().openapi({ description: 'Accepted at this instant or later' }),
+      createdBeforeMs: instantSchema.optional().openapi({ description: 'Accepted before this instant' }),
       problem: z.enum(['true']).optional().openapi({ description: 'Only what needs attention' }),
       limit: limitSchema,
       cursor: cursorSchema,
@@ -103,6 +110,9 @@ export function recordingRoutes(deps: ApiDeps) {
         ...(query.recorderId === undefined ? {} : { recorderId: query.recorderId }),
         ...(query.ownerId === undefined ? {} : { ownerId: query.ownerId }),
         ...(query.text === undefined ? {} : { text: query.text }),
+        ...(query.tag === undefined ? {} : { tag: query.tag }),
+        ...(query.createdFromMs === undefined ? {} : { createdFromMs: query.createdFromMs }),
+        ...(query.createdBeforeMs === undefined ? {} : { createdBeforeMs: query.createdBeforeMs }),
         ...(problem === undefined ? {} : { problem: true }),
         ...(last === null ? {} : { before: { createdAtMs: last.atMs, id: last.id } }),
       }
