@@ -21,6 +21,13 @@ export interface Milestones {
   readonly retainedAtMs: number | null
 }
 
+/** What the two databases of a stack take on disk. */
+export interface StackBytes {
+  readonly temporal: number
+  readonly postgres: number
+  readonly tables: ReadonlyMap<string, number>
+}
+
 /** A whole product of the benchmark's own, and the ways to feed and watch it. */
 export interface LivesStack {
   /** Writes a recording that no other equals, under the uploader's temporary name. */
@@ -30,8 +37,8 @@ export interface LivesStack {
   milestones(names: readonly string[]): Promise<ReadonlyMap<string, Milestones>>
   /** Waits until all of them are retained. Throws with what is known when none gets there for two minutes. */
   untilRetained(names: readonly string[], onLook?: (retained: number) => Promise<void>): Promise<void>
-  /** Sizes on disk, in bytes. */
-  measureBytes(): Promise<{ readonly temporal: number; readonly postgres: number }>
+  /** Sizes on disk, in bytes; of tables with their indexes. */
+  measureBytes(): Promise<StackBytes>
   /** The worker's resident memory, in bytes; its ffmpeg processes do not count. */
   workerBytes(): Promise<number>
   /** One of the recordings, to be handled without the product. */
@@ -142,7 +149,7 @@ async function waitForAll(
   }
 }
 
-async function measureBytes(db: Database, home: Home) {
+async function measureBytes(db: Database, home: Home): Promise<StackBytes> {
   const sizes = await Promise.all(
     ['', '-wal'].map((end) =>
       stat(home.temporalDb + end).then(
@@ -151,10 +158,16 @@ async function measureBytes(db: Database, home: Home) {
       ),
     ),
   )
-  const result = await db.throughDoor('', (tx) =>
-    sql<{ size: string }>`select pg_database_size(current_database()) as size`.execute(tx),
+  const { rows } = await db.throughDoor('', (tx) =>
+    sql<{ whole: string; name: string; size: string }>`
+      select pg_database_size(current_database()) as whole, relname as name, pg_total_relation_size(oid) as size
+      from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace`.execute(tx),
   )
-  return { temporal: sizes.reduce((sum, size) => sum + size, 0), postgres: Number(result.rows[0]?.size) }
+  return {
+    temporal: sizes.reduce((sum, size) => sum + size, 0),
+    postgres: Number(rows[0]?.whole),
+    tables: new Map(rows.map(({ name, size }) => [name, Number(size)])),
+  }
 }
 
 async function measureWorker(home: Home): Promise<number> {

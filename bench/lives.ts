@@ -5,7 +5,7 @@ import { prepareBareLives } from './bare-life.ts'
 import type { BareLife } from './bare-life.ts'
 import type { BenchContext } from './context.ts'
 import { startLivesStack } from './lives-stack.ts'
-import type { LivesStack, Milestones } from './lives-stack.ts'
+import type { LivesStack, Milestones, StackBytes } from './lives-stack.ts'
 import { describeMs, median, percentile } from './measure.ts'
 import type { BenchResult, Row } from './measure.ts'
 
@@ -135,13 +135,25 @@ async function allAtOnce(context: BenchContext, stack: LivesStack, bare: BareLif
         budget: '< 600 MB (572 MiB)',
       },
       { ...empty, what: 'Temporal database', ours: growth('temporal') },
-      { ...empty, what: 'Postgres database', ours: growth('postgres') },
+      { ...empty, what: 'Postgres database', ours: growth('postgres'), budget: '<= 10 KB (9.8 KiB)' },
     ],
     notes: [
       `${count} recordings took ${describeMs(wallMs)} together; bare: ${cpus().length} at once.`,
+      `Of the Postgres database, with indexes: ${describeGrowth(before, after, count)}.`,
       `Worker memory with 0, 25, 50, 75 and 100 % retained: ${quarters.map((bytes) => describeBytes(bytes ?? Number.NaN)).join(', ')}.`,
     ],
   }
+}
+
+/** The tables that grew most, per recording. */
+function describeGrowth(before: StackBytes, after: StackBytes, count: number): string {
+  return [...after.tables]
+    .map(([name, bytes]) => ({ name, each: (bytes - (before.tables.get(name) ?? 0)) / count }))
+    .filter(({ each }) => each > 0)
+    .toSorted((a, b) => b.each - a.each)
+    .slice(0, 8)
+    .map(({ name, each }) => `${name} ${describeBytes(each)}`)
+    .join(', ')
 }
 
 async function bareAtOnce(count: number, stack: LivesStack, bare: BareLife): Promise<number> {

@@ -60,12 +60,6 @@ export function recordingOfSidecar(path: string): string | null {
   return depositExtensions.has(extensionOf(recording)) ? recording : null
 }
 
-/** True where a path is in a directory or below it; the empty directory holds everything. */
-export function isBelow(path: string, directory: string): boolean {
-  const clean = directory.replace(/^\/+|\/+$/g, '')
-  return clean === '' || path.startsWith(`${clean}/`)
-}
-
 /** A path as the deposits table keeps it: whole, except where its name is refused anyway and could be of any length. */
 export function keptPath(path: string, usable: boolean): string {
   return usable ? path : path.slice(0, 600).replaceAll('\u0000', '\uFFFD')

@@ -6,7 +6,6 @@ import {
   depositExtensions,
   extensionOf,
   finalPathOf,
-  isBelow,
   isTemporaryName,
   keptPath,
   recordingOfSidecar,
@@ -132,9 +131,14 @@ export function isOver(state: DepositState): boolean {
  */
 export function decideLook(input: LookInput): { decisions: readonly LookDecision[]; memory: LookMemory } {
   const byPath = new Map<string, KnownDeposit[]>()
-  for (const deposit of input.known) byPath.set(deposit.path, [...(byPath.get(deposit.path) ?? []), deposit])
+  for (const deposit of input.known) {
+    const same = byPath.get(deposit.path)
+    if (same === undefined) byPath.set(deposit.path, [deposit])
+    else same.push(deposit)
+  }
   const memory = remember(input)
   const signalled = findSidecars(input.files)
+  const recorderOf = recorderFinder(input.recorders)
   const decisions: LookDecision[] = []
   const present = new Set<string>()
   for (const file of input.files) {
@@ -142,7 +146,7 @@ export function decideLook(input: LookInput): { decisions: readonly LookDecision
     const path = keptPath(file.path, file.usable)
     present.add(path)
     const known = byPath.get(path) ?? []
-    const recorder = findRecorder(input.recorders, file.path)
+    const recorder = recorderOf(file.path)
     const verdict = judgeByName(file)
     const decision =
       verdict === null
@@ -279,17 +283,22 @@ export function sameFile(a: FileIdentity, b: FileIdentity): boolean {
   return a.sizeBytes === b.sizeBytes && a.mtimeMs === b.mtimeMs && a.fileId === b.fileId
 }
 
-/** The recorder with the longest directory that holds the path, else the inbox's default, else none. */
-export function findRecorder<R extends Pick<RecorderPlace, 'directory' | 'isDefault'>>(
+/**
+ * Finds the recorder with the longest directory that holds a path, else the inbox's default, else none. What a path costs
+ * does not grow with the number of recorders.
+ */
+export function recorderFinder<R extends Pick<RecorderPlace, 'directory' | 'isDefault'>>(
   recorders: readonly R[],
-  path: string,
-): R | null {
-  const holding = recorders.filter((recorder) => isBelow(path, recorder.directory))
-  const closest = holding.reduce<R | null>(
-    (best, one) => (best === null || one.directory.length > best.directory.length ? one : best),
-    null,
-  )
-  return closest ?? recorders.find((recorder) => recorder.isDefault) ?? null
+): (path: string) => R | null {
+  const owners = new Map(recorders.map((recorder) => [recorder.directory.replace(/^\/+|\/+$/g, ''), recorder]))
+  const other = owners.get('') ?? recorders.find((recorder) => recorder.isDefault) ?? null
+  return (path) => {
+    for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1)) {
+      const owner = owners.get(path.slice(0, end))
+      if (owner !== undefined) return owner
+    }
+    return other
+  }
 }
 
 function findSidecars(files: readonly ListedFile[]): ReadonlySet<string> {

@@ -12,7 +12,7 @@ import {
   decideLook,
   decideStructureFailure,
   describeNextStep,
-  findRecorder,
+  recorderFinder,
   noMemory,
   stallMs,
 } from '../../src/domain/ingest.ts'
@@ -402,11 +402,11 @@ describe('whose file is it?', () => {
     ['hall-ab/x.mp4', 'default'],
     ['x.mp4', 'default'],
   ])('%s -> %s', (file, expected) => {
-    expect(findRecorder(recorders, file)?.id).toBe(expected)
+    expect(recorderFinder(recorders)(file)?.id).toBe(expected)
   })
   it('without a default it is an orphan until a recorder appears, and again when that one goes', () => {
     const known = deposit('lost/x.mp4', { state: 'orphan', recorderId: null })
-    expect(findRecorder([hall], 'lost/x.mp4')).toBeNull()
+    expect(recorderFinder([hall])('lost/x.mp4')).toBeNull()
     expect(kinds([listed('lost/x.mp4')], [known])).toEqual([])
     expect(kinds([listed('lost/x.mp4')], [known], { recorders })).toEqual(['assigned'])
     expect(kinds([listed(path)], [deposit(path)], { recorders: [] })).toEqual(['assigned'])
