@@ -7,6 +7,7 @@ import { benchInbox } from './inbox.ts'
 import { benchLives } from './lives.ts'
 import { describeMachine } from './machine.ts'
 import type { BenchResult, Row } from './measure.ts'
+import { benchSearch } from './search.ts'
 import { benchTransfer } from './transfer.ts'
 
 const benches: Readonly<Record<string, (context: BenchContext) => Promise<BenchResult>>> = {
@@ -14,6 +15,7 @@ const benches: Readonly<Record<string, (context: BenchContext) => Promise<BenchR
   encode: benchEncode,
   inbox: benchInbox,
   transfer: benchTransfer,
+  search: benchSearch,
   lives: benchLives,
 }
 
