@@ -60,6 +60,24 @@ export function recordingOfSidecar(path: string): string | null {
   return depositExtensions.has(extensionOf(recording)) ? recording : null
 }
 
+/**
+ * Finds the recorder with the longest directory that holds a path, else the inbox's default, else none. What a path costs
+ * does not grow with the number of recorders.
+ */
+export function recorderFinder<R extends { readonly directory: string; readonly isDefault: boolean }>(
+  recorders: readonly R[],
+): (path: string) => R | null {
+  const owners = new Map(recorders.map((recorder) => [recorder.directory.replace(/^\/+|\/+$/g, ''), recorder]))
+  const other = owners.get('') ?? recorders.find((recorder) => recorder.isDefault) ?? null
+  return (path) => {
+    for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1)) {
+      const owner = owners.get(path.slice(0, end))
+      if (owner !== undefined) return owner
+    }
+    return other
+  }
+}
+
 /** A path as the deposits table keeps it: whole, except where its name is refused anyway and could be of any length. */
 export function keptPath(path: string, usable: boolean): string {
   return usable ? path : path.slice(0, 600).replaceAll('\u0000', '\uFFFD')

@@ -8,6 +8,7 @@ import {
   finalPathOf,
   isTemporaryName,
   keptPath,
+  recorderFinder,
   recordingOfSidecar,
   sidecarMinBytes,
   sidecarSuffixes,
@@ -281,24 +282,6 @@ function dependsOnPresence(deposit: KnownDeposit): boolean {
 /** True where two sightings are of one revision of one file, as far as its store can tell. */
 export function sameFile(a: FileIdentity, b: FileIdentity): boolean {
   return a.sizeBytes === b.sizeBytes && a.mtimeMs === b.mtimeMs && a.fileId === b.fileId
-}
-
-/**
- * Finds the recorder with the longest directory that holds a path, else the inbox's default, else none. What a path costs
- * does not grow with the number of recorders.
- */
-export function recorderFinder<R extends Pick<RecorderPlace, 'directory' | 'isDefault'>>(
-  recorders: readonly R[],
-): (path: string) => R | null {
-  const owners = new Map(recorders.map((recorder) => [recorder.directory.replace(/^\/+|\/+$/g, ''), recorder]))
-  const other = owners.get('') ?? recorders.find((recorder) => recorder.isDefault) ?? null
-  return (path) => {
-    for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1)) {
-      const owner = owners.get(path.slice(0, end))
-      if (owner !== undefined) return owner
-    }
-    return other
-  }
 }
 
 function findSidecars(files: readonly ListedFile[]): ReadonlySet<string> {

@@ -7,15 +7,9 @@ import {
   isTemporaryName,
   recordingOfSidecar,
   titleFromPath,
-} from '../../src/domain/inbox-names.ts'
-import {
-  decideLook,
-  decideStructureFailure,
-  describeNextStep,
   recorderFinder,
-  noMemory,
-  stallMs,
-} from '../../src/domain/ingest.ts'
+} from '../../src/domain/inbox-names.ts'
+import { decideLook, decideStructureFailure, describeNextStep, noMemory, stallMs } from '../../src/domain/ingest.ts'
 import type { KnownDeposit, ListedFile, LookInput, LookMemory, RecorderPlace } from '../../src/domain/ingest.ts'
 
 const t0 = Date.UTC(2026, 0, 1)
