@@ -1,19 +1,20 @@
 import { mkdir, rm } from 'node:fs/promises'
-import { extname, join } from 'node:path'
+import { join } from 'node:path'
 import { Context } from '@temporalio/activity'
 import { recordStored } from '../db/files.ts'
 import type { AccountTx } from '../db/connect.ts'
 import type { StoredFile } from '../db/files.ts'
 import { renditionKey } from '../domain/archive.ts'
 import { planEncode } from '../domain/encode.ts'
-import type { EncodePlan, MediaFacts, Rendition } from '../domain/encode.ts'
-import { ReelkeepError } from '../domain/errors.ts'
+import type { EncodePlan, Rendition } from '../domain/encode.ts'
 import { failpoint } from '../failpoints/failpoint.ts'
 import { withHeartbeat } from './beat.ts'
 import type { Beat } from './beat.ts'
 import type { ActivityDeps, PlacedStore } from './deps.ts'
+import { fetchOriginal } from './fetch-original.ts'
 import type { RecordingRef } from './records.ts'
-import { downloadTo, fileSource, hashFile } from './scratch-files.ts'
+import { remakeOnScratch } from './remake.ts'
+import { hashFile, putWorkingCopy, whileIntact } from './scratch-files.ts'
 import { clearShelf, createShelf } from './shelf.ts'
 
 type EncodeDeps = Pick<ActivityDeps, 'db' | 'stores' | 'encoder' | 'scratchDir' | 'log'>
@@ -60,6 +61,12 @@ export function createEncodeActivities(deps: EncodeDeps) {
     encodeRecording: (ref: RecordingRef, plan: EncodePlan): Promise<number> =>
       withHeartbeat((beat) => encodeOnScratch(deps, ref, plan, beat)),
 
+    /**
+     * Encodes again where renditions went bad in the primary store before there was another copy. A second run finds nothing
+     * to do.
+     */
+    remakeRenditions: (ref: RecordingRef): Promise<number> => withHeartbeat((beat) => remakeOnScratch(deps, ref, beat)),
+
     /** The renditions are there (or a person decided to go on without): on to the archive. */
     async endEncode(ref: RecordingRef): Promise<void> {
       await db.asAccount(
@@ -94,15 +101,17 @@ async function encodeOnScratch(deps: EncodeDeps, ref: RecordingRef, plan: Encode
   await mkdir(join(work, 'out'), { recursive: true })
   try {
     const primary = await deps.stores.primary(ref.accountId)
-    const { path, media } = await fetchOriginal(deps, ref, primary, work, beat)
-    const renditions = await deps.encoder.encode(path, media, plan, join(work, 'out'), {
-      signal: beat.signal,
-      onProgress: progressWriter(deps, ref, beat),
-      shelf: createShelf(deps, { ref, primary, attempt, beat }),
-    })
+    const original = await fetchOriginal(deps, ref, primary, work, beat)
+    const renditions = await whileIntact(deps, ref, original, beat, () =>
+      deps.encoder.encode(original.path, original.media, plan, join(work, 'out'), {
+        signal: beat.signal,
+        onProgress: progressWriter(deps, ref, beat),
+        shelf: createShelf(deps, { ref, primary, attempt, beat }),
+      }),
+    )
     await failpoint('encode.after-make')
     const stored: StoredFile[] = []
-    for (const rendition of renditions) stored.push(await storeRendition(ref, primary, attempt, rendition, beat))
+    for (const rendition of renditions) stored.push(await storeRendition(deps, ref, primary, attempt, rendition, beat))
     await failpoint('encode.before-publish')
     await publishRenditions(deps, ref, primary, stored)
     await failpoint('encode.after-publish')
@@ -113,31 +122,8 @@ async function encodeOnScratch(deps: EncodeDeps, ref: RecordingRef, plan: Encode
   }
 }
 
-/** The original on this machine: in place where the primary store is a local disk, else downloaded and compared. */
-async function fetchOriginal(deps: EncodeDeps, ref: RecordingRef, primary: PlacedStore, work: string, beat: Beat) {
-  const { file, media } = await deps.db.asAccount(ref.accountId, async (tx) => ({
-    file: await tx
-      .selectFrom('files')
-      .selectAll()
-      .where('recording_id', '=', ref.recordingId)
-      .where('kind', '=', 'original')
-      .executeTakeFirstOrThrow(),
-    media: (
-      await tx.selectFrom('recordings').select('media').where('id', '=', ref.recordingId).executeTakeFirstOrThrow()
-    ).media,
-  }))
-  const path = join(work, `source${extname(file.key)}`)
-  const measured = await downloadTo(path, () => primary.store.read(file.key, undefined, beat.signal), beat)
-  if (measured !== file.sha256)
-    throw new ReelkeepError(
-      'object_corrupt',
-      `The original in store ${primary.name} (${file.key}) is not the file that was taken in. Restore it from a backup copy, then retry.`,
-    )
-  const facts: MediaFacts = media
-  return { path, media: facts }
-}
-
 async function storeRendition(
+  deps: EncodeDeps,
   ref: RecordingRef,
   primary: PlacedStore,
   attempt: string,
@@ -147,12 +133,8 @@ async function storeRendition(
   const key = renditionKey(ref.accountId, ref.recordingId, attempt, rendition.name)
   const { sha256, sizeBytes } = await hashFile(rendition.path, beat)
   await failpoint('encode.before-put', rendition.path)
-  await primary.store.put(key, fileSource(rendition.path), {
-    sizeBytes,
-    sha256,
-    contentType: rendition.contentType,
-    signal: beat.signal,
-  })
+  const copy = { name: rendition.name, path: rendition.path, recorded: { sizeBytes, sha256 } }
+  await putWorkingCopy(deps, ref, primary, { key, contentType: rendition.contentType, copy }, beat)
   await failpoint('encode.after-put')
   return { ...rendition, key, sizeBytes, sha256 }
 }

@@ -2,14 +2,15 @@ import { writeAudit } from '../db/audit.ts'
 import { areCopiesVerified } from '../db/facts.ts'
 import { listUnverified, recordCheck, recordCopy } from '../db/files.ts'
 import type { FileToCopy } from '../db/files.ts'
-import { ReelkeepError } from '../domain/errors.ts'
+import { hasCode, ReelkeepError } from '../domain/errors.ts'
+import { sameContent } from '../domain/fixity.ts'
 import { failpoint } from '../failpoints/failpoint.ts'
-import { readBack } from '../storage/copy.ts'
-import type { Store } from '../storage/store.ts'
 import { withHeartbeat } from './beat.ts'
 import type { Beat } from './beat.ts'
 import { copyFile } from './copy-file.ts'
-import type { ActivityDeps } from './deps.ts'
+import type { ActivityDeps, PlacedStore } from './deps.ts'
+import { altered, lookAtObject, mendCopy } from './mend-copy.ts'
+import type { DoubtedCopy, MendDeps } from './mend-copy.ts'
 import type { RecordingRef } from './records.ts'
 
 /** Making copies at other sites, and reading every copy back before it counts. */
@@ -32,7 +33,7 @@ export function createReplicateActivities({ db, stores }: Pick<ActivityDeps, 'db
         const files = await unverified(ref, storeId)
         for (const file of files) {
           await failpoint('replicate.before-copy')
-          await copyFile(primary, target, file, beat)
+          await copyRight({ db, stores }, { ref, place: primary, file }, target, beat)
           await failpoint('replicate.after-copy')
           await db.asAccount(ref.accountId, (tx) => recordCopy(tx, ref.recordingId, file.id, storeId))
           await failpoint('replicate.after-copy-row')
@@ -41,13 +42,14 @@ export function createReplicateActivities({ db, stores }: Pick<ActivityDeps, 'db
       })
     },
 
-    /** Reads every unverified copy in one store back and compares its hash: only then does it count. */
+    /**
+     * Reads every unverified copy in one store back and compares its hash: only then does it count. A bad one is made again from
+     * right bytes, and the run ends as one to be tried again: another one reads back what this one wrote.
+     */
     async verifyCopies(ref: RecordingRef, storeId: string): Promise<number> {
-      return withHeartbeat(async ({ signal, beat }) => {
-        const { store, name } = await stores.open(ref.accountId, storeId)
-        const files = await unverified(ref, storeId)
-        for (const file of files) await verifyOne({ db, ref, storeId, store, name }, file, { signal, beat })
-        return files.length
+      return withHeartbeat(async (beat) => {
+        const place = await stores.open(ref.accountId, storeId)
+        return verifyAll({ db, stores }, ref, place, await unverified(ref, storeId), beat)
       })
     },
 
@@ -76,36 +78,58 @@ export function createReplicateActivities({ db, stores }: Pick<ActivityDeps, 'db
   }
 }
 
-interface CheckedPlace {
-  readonly db: ActivityDeps['db']
-  readonly ref: RecordingRef
-  readonly storeId: string
-  readonly store: Store
-  readonly name: string
+/** Copies from the primary store, whose own copy is made again first where it turns out to be bad. */
+async function copyRight(deps: MendDeps, original: DoubtedCopy, target: PlacedStore, beat: Beat): Promise<void> {
+  const { place: primary, file } = original
+  try {
+    await copyFile(primary, target, file, beat)
+  } catch (error) {
+    if (!hasCode(error, 'copy_mismatch') && !hasCode(error, 'object_missing')) throw error
+    await mendCopy(deps, original, beat)
+    await copyFile(primary, target, file, beat).catch((again: unknown) => {
+      throw hasCode(again, 'copy_mismatch') ? altered(primary, file, 'was made again and reads as other bytes') : again
+    })
+  }
 }
 
-async function verifyOne(
-  { db, ref, storeId, store, name }: CheckedPlace,
-  file: FileToCopy,
-  { signal, beat }: Beat,
-): Promise<void> {
+/** Every bad copy is seen to before the first is reported: a store that went bad has many. */
+async function verifyAll(
+  deps: MendDeps,
+  ref: RecordingRef,
+  place: PlacedStore,
+  files: readonly FileToCopy[],
+  beat: Beat,
+): Promise<number> {
+  const mended: FileToCopy[] = []
+  let toMake: ReelkeepError | null = null
+  for (const file of files) {
+    try {
+      if (!(await verifyOne(deps, { ref, place, file }, beat))) mended.push(file)
+    } catch (error) {
+      if (!hasCode(error, 'rendition_corrupt')) throw error
+      toMake ??= error
+    }
+  }
+  if (toMake !== null) throw toMake
+  const [first] = mended
+  if (first !== undefined) throw altered(place, first, 'read back as other bytes than were written and was made again')
+  return files.length
+}
+
+/** True where the copy is what it should be; false where it was made again and has to be read back by another run. */
+async function verifyOne(deps: MendDeps, doubted: DoubtedCopy, beat: Beat): Promise<boolean> {
+  const { ref, place, file } = doubted
   await failpoint('replicate.before-read-back')
-  const seen = await readBack(store, file.key, { signal, onProgress: (bytes) => beat({ file: file.name, bytes }) })
+  const { look: seen } = await lookAtObject(deps, doubted, beat)
   await failpoint('replicate.after-read-back')
-  const matched = seen.sha256 === file.sha256 && seen.sizeBytes === file.sizeBytes
-  await db.asAccount(ref.accountId, async (tx) => {
-    await recordCheck(tx, file.id, storeId, matched)
-    if (!matched)
-      await writeAudit(tx, ref.recordingId, 'system', 'copy.mismatch', {
-        store: name,
-        file: file.name,
-        seen: seen.sha256,
-      })
+  const matched = typeof seen === 'object' && sameContent(seen, file)
+  await deps.db.asAccount(ref.accountId, async (tx) => {
+    await recordCheck(tx, file.id, place.id, matched)
+    if (matched) return
+    const detail = { store: place.name, file: file.name, seen: typeof seen === 'object' ? seen.sha256 : 'missing' }
+    await writeAudit(tx, ref.recordingId, 'system', 'copy.mismatch', detail)
   })
   await failpoint('replicate.after-check-row')
-  if (!matched)
-    throw new ReelkeepError(
-      'copy_mismatch',
-      `${file.key} in store ${name} reads back as other bytes than were written. The store is not to be trusted with it: check its disk, then retry.`,
-    )
+  if (!matched) await mendCopy(deps, doubted, beat)
+  return matched
 }

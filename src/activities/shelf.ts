@@ -7,7 +7,7 @@ import type { EncodePart, PartShelf } from '../media/encoder.ts'
 import type { Beat } from './beat.ts'
 import type { ActivityDeps, PlacedStore } from './deps.ts'
 import type { RecordingRef } from './records.ts'
-import { downloadTo, fileSource, hashFile } from './scratch-files.ts'
+import { downloadTo, hashFile, putWorkingCopy } from './scratch-files.ts'
 
 type ShelfDeps = Pick<ActivityDeps, 'db' | 'log'>
 
@@ -55,8 +55,8 @@ export function createShelf(deps: ShelfDeps, place: ShelfPlace): PartShelf {
       try {
         await keepPart(deps, place, nameOf(part), part)
       } catch (error) {
-        // What is only kept for the case that this worker is lost is no reason to lose its work.
-        if (beat.signal.aborted || !isTransient(error)) throw error
+        // What is only kept for the case that this worker is lost is no reason to lose its work; but bad bytes are work lost.
+        if (beat.signal.aborted || !isTransient(error) || hasCode(error, 'scratch_corrupt')) throw error
         deps.log.warn(
           { recordingId: ref.recordingId, part: part.number, err: error },
           'a part of an encode was not kept',
@@ -73,7 +73,8 @@ async function keepPart(deps: ShelfDeps, place: ShelfPlace, name: SliceName, par
   for (const { rung, path } of part.files) {
     const key = partKey(ref.accountId, ref.recordingId, `${directory}/${part.number}-${rung}`)
     const { sha256, sizeBytes } = await hashFile(path, beat)
-    await primary.store.put(key, fileSource(path), { sizeBytes, sha256, signal: beat.signal })
+    const copy = { name: `part ${part.number} of the encode`, path, recorded: { sizeBytes, sha256 } }
+    await putWorkingCopy(deps, ref, primary, { key, copy }, beat)
     stored.push({ rung, key, sizeBytes, sha256 })
   }
   const counts = await deps.db.asAccount(ref.accountId, (tx) => insertSlice(tx, name, stored))

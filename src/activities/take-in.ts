@@ -1,5 +1,4 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { createReadStream } from 'node:fs'
 import { mkdir, open, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
@@ -19,13 +18,15 @@ import { decideStructureFailure, sameFile } from '../domain/ingest.ts'
 import { decidePackage, describeUnprocessed } from '../domain/package.ts'
 import { bytesPer, describeBytes } from '../domain/units.ts'
 import { failpoint } from '../failpoints/failpoint.ts'
-import type { Store } from '../storage/store.ts'
 import type { Beat } from './beat.ts'
 import type { ActivityDeps, PlacedStore } from './deps.ts'
 import { removeUnnamedOriginal } from './left-puts.ts'
 import { listedFile } from './look.ts'
+import { putOriginal } from './put-original.ts'
 import type { RecordingRef } from './records.ts'
 import { releaseSource } from './release-source.ts'
+import { requireIntact } from './scratch-files.ts'
+import type { WorkingCopy } from './scratch-files.ts'
 import { compareSidecars } from './sidecars.ts'
 
 /** What became of a deposit. A verdict about the file is no failure of the activity. */
@@ -110,20 +111,22 @@ async function examineAndAccept(intake: Intake): Promise<TakeInResult> {
   const moved = await sourceTrouble(intake)
   if (moved !== null) return moved
   const checksum = await compareSidecars(intake.inbox.store, deposit.path, hashes)
-  const judged = await judge(intake, path, checksum)
+  const copy = { name: deposit.path, path, recorded: { sizeBytes: deposit.sizeBytes, sha256: hashes.sha256 } }
+  const judged = await judge(intake, copy, checksum)
   if (judged.kind !== 'fit') return judged
   const linked = await duplicate(intake, hashes.sha256)
   if (linked !== null) return linked
   await failpoint('take-in.after-judge')
   // Decoding takes long enough for somebody to go on writing.
-  return (await sourceTrouble(intake)) ?? accept(intake, deposit.recorderId, path, hashes.sha256, judged.media)
+  return (await sourceTrouble(intake)) ?? accept(intake, deposit.recorderId, copy, judged.media)
 }
 
 type Judged = { readonly kind: 'fit'; readonly media: MediaFacts } | TakeInResult
 
 /** Structure, sidecars, then every entry of a package, or streams and every frame: the cheapest first. */
-async function judge(intake: Intake, path: string, checksum: 'none' | 'matches' | 'differs'): Promise<Judged> {
+async function judge(intake: Intake, copy: WorkingCopy, checksum: 'none' | 'matches' | 'differs'): Promise<Judged> {
   const { encoder } = intake.deps
+  const { path } = copy
   const { signal } = intake.beat
   try {
     await encoder.checkStructure(path, intake.extension)
@@ -138,6 +141,8 @@ async function judge(intake: Intake, path: string, checksum: 'none' | 'matches' 
   } catch (error) {
     const isVerdict = error instanceof ReelkeepError && (error.kind === 'rejected' || error.kind === 'corrupt')
     if (!isVerdict) throw error
+    // A file is not condemned for what this machine's disk made of it.
+    await requireIntact(intake.deps, intake.ref, copy, intake.beat)
     const { deposit } = intake
     const fate = decideStructureFailure({
       code: error.code,
@@ -206,26 +211,16 @@ function scratchFull(directory: string, sizeBytes: number, cause?: unknown): Ree
  * The bytes go into the primary store first; the rows that say so, all at once, after them. Announced before: should this end in
  * between and the deposit go another way, housekeeping knows what to look for.
  */
-async function accept(
-  intake: Intake,
-  recorderId: string,
-  path: string,
-  sha256: string,
-  media: MediaFacts,
-): Promise<TakeInResult> {
+async function accept(intake: Intake, recorderId: string, copy: WorkingCopy, media: MediaFacts): Promise<TakeInResult> {
   const { deps, ref, deposit, extension, beat } = intake
+  const { sha256 } = copy.recorded
   const primary = await deps.stores.primary(ref.accountId)
   const contentType = contentTypeOf(extension)
   const key = originalKey(ref.accountId, deposit.id, extension)
   const put = { storeId: primary.id, key, depositId: deposit.id }
   if (!(await deps.db.asAccount(ref.accountId, (tx) => announcePut(tx, put)))) return settledMeanwhile(intake)
   await failpoint('take-in.after-announce')
-  await putOriginal(primary.store, key, path, {
-    sizeBytes: deposit.sizeBytes,
-    sha256,
-    contentType,
-    signal: beat.signal,
-  })
+  await putOriginal(deps, { ref, primary, key, contentType, copy }, beat)
   await failpoint('take-in.after-put')
   const title = media.title?.trim() || titleFromPath(deposit.path)
   const taken = { deposit, recorderId, sha256, media, title, extension, contentType, storeId: primary.id }
@@ -253,18 +248,6 @@ async function settledMeanwhile(intake: Intake): Promise<TakeInResult> {
   const deposit = await deps.db.asAccount(ref.accountId, (tx) => takenIn.findDepositToTakeIn(tx, ref.recordingId))
   if (isOverForGood(deposit)) await removeOwnOriginal(intake)
   return (await settledBefore(deps, ref.accountId, deposit)) ?? { kind: 'changed' }
-}
-
-async function putOriginal(
-  store: Store,
-  key: string,
-  path: string,
-  options: Parameters<Store['put']>[2],
-): Promise<void> {
-  const source = {
-    open: async (fromByte: number) => createReadStream(path, { start: fromByte, highWaterMark: bytesPer.mib }),
-  }
-  await store.put(key, source, options)
 }
 
 /** Links the deposit to the recording that has its bytes; null where there is none. */

@@ -152,6 +152,8 @@ export function describeLength(durationMs: number): string {
 const knownActions: ReadonlyMap<string, string> = new Map([
   ['copy.failed', 'Bad copies found'],
   ['copy.mended', 'Copies made again from good ones'],
+  ['copy.mismatch', 'A copy reads back as other bytes'],
+  ['scratch.corrupt', 'A working copy went bad: it is fetched again'],
   ['copy.recovered', 'Copies found good again'],
   ['duplicate.linked', 'The same bytes were uploaded again'],
   ['duplicates.returned', 'Later uploads of its bytes are taken in anew'],

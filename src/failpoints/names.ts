@@ -55,6 +55,8 @@ export const failpoints = {
   'replicate.after-check-row': { what: 'a copy is verified', disk: false },
   'replicate.protect-before-commit': { what: 'every copy is verified, "protected" is not committed', disk: false },
   'replicate.protect-after-commit': { what: 'the recording is protected, the life does not know', disk: false },
+  'mend.after-delete': { what: 'an object that was seen wrong is removed, the right one is not put yet', disk: false },
+  'mend.after-put': { what: 'the right bytes are put in its place, no row says so', disk: false },
   'release.before-delete': { what: 'the source may go, and still stands', disk: false },
   'release.after-delete': { what: 'the source is removed, no row says so', disk: false },
   'release.after-sidecars': { what: 'source and sidecars are removed, no row says so', disk: false },

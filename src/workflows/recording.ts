@@ -2,6 +2,7 @@ import { CancellationScope, patched, workflowInfo } from '@temporalio/workflow'
 import type { NoticeKind } from '../domain/notice.ts'
 import type { RecordingFacts } from '../domain/recording.ts'
 import { encodes, mails, records, transfers } from './activity-options.ts'
+import { readFailure, refuse } from './failures.ts'
 import { attempt, beginLife, goOnInNewRun, markBeginning, park, refOf, refresh, restUntil, sayWaiting } from './life.ts'
 import type { Life } from './life.ts'
 import type { OwedNotice, RecordingInput } from './messages.ts'
@@ -120,19 +121,40 @@ async function encode(life: Life): Promise<void> {
 /** Seals the package, copies it to every backup, and reads every copy back: only then is it protected. */
 async function archive(life: Life): Promise<void> {
   await sayWaiting(life, 'the primary store', 'the package is sealed with its manifest')
-  await attempt(life, 'archive', ['retry'], () => transfers.sealPackage(refOf(life)))
+  await attempt(life, 'archive', ['retry'], () => makingAgain(life, () => transfers.sealPackage(refOf(life))))
   await sayWaiting(life, 'the backup stores', 'copies are made and read back')
-  await attempt(life, 'replicate', ['retry'], async () => {
-    const { primaryId, backupIds } = await records.listCopyStores(refOf(life))
-    await Promise.all([
-      transfers.verifyCopies(refOf(life), primaryId),
-      ...backupIds.map(async (storeId) => {
-        await transfers.copyToStore(refOf(life), storeId)
-        await transfers.verifyCopies(refOf(life), storeId)
-      }),
-    ])
-    await records.recordProtected(refOf(life))
-  })
+  await attempt(life, 'replicate', ['retry'], () => makingAgain(life, () => replicate(life)))
+}
+
+async function replicate(life: Life): Promise<void> {
+  const { primaryId, backupIds } = await records.listCopyStores(refOf(life))
+  await Promise.all([
+    transfers.verifyCopies(refOf(life), primaryId),
+    ...backupIds.map(async (storeId) => {
+      await transfers.copyToStore(refOf(life), storeId)
+      await transfers.verifyCopies(refOf(life), storeId)
+    }),
+  ])
+  await records.recordProtected(refOf(life))
+}
+
+const remakesAtOnce = 2
+
+/**
+ * Renditions that went bad before there was another copy are the encoder's to make again; then the step is done once more. A store
+ * that does not keep them even so is tried again later.
+ */
+async function makingAgain(life: Life, step: () => Promise<void>): Promise<void> {
+  for (let remakes = 0; ; remakes += 1) {
+    try {
+      return await step()
+    } catch (error) {
+      const { code, message } = readFailure(error)
+      if (code !== 'rendition_corrupt' || !patched('renditions-made-again')) throw error
+      if (remakes === remakesAtOnce) throw refuse('store_alters_bytes', message)
+      await encodes.remakeRenditions(refOf(life))
+    }
+  }
 }
 
 /** The copies are verified: the source leaves the inbox, the plan begins, and the history starts afresh for the long wait. */
