@@ -246,8 +246,11 @@ async function makeAgain(
       `${file.key} in store ${place.name} is not what was made, and there is no other copy yet. It is encoded again.`,
     )
   if (verdict.kind === 'make_again') {
-    const { sha256, source } = manifestBytes(await db.asAccount(ref.accountId, (tx) => composeManifest(tx, ref)))
-    if (sha256 === file.sha256) return { from: 'the database', source }
+    const { source, ...next } = manifestBytes(await db.asAccount(ref.accountId, (tx) => composeManifest(tx, ref)))
+    if (sameContent(next, file)) return { from: 'the database', source }
+    // Described anew since it was sealed: what it says now is sealed instead, and put by the next try.
+    await db.asAccount(ref.accountId, (tx) => mends.resealManifest(tx, ref.recordingId, file, next))
+    throw altered(place, file, 'is not what was written there, and the recording was described anew since')
   }
   const why =
     verdict.kind === 'ask' && verdict.reason === 'source_replaced'

@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import type { Content } from '../domain/fixity.ts'
 import { mendStates } from '../domain/mend.ts'
 import { writeAudit } from './audit.ts'
 import type { AccountTx } from './connect.ts'
@@ -82,6 +83,33 @@ export async function listOtherCopies(tx: AccountTx, { fileId, storeId }: CopyPl
     .orderBy('store_id')
     .execute()
   return rows.map((row) => row.store_id)
+}
+
+/**
+ * The manifest is to say what the rows say now. False where another run was first, or a copy of the manifest was verified meanwhile: then
+ * that one counts.
+ */
+export async function resealManifest(
+  tx: AccountTx,
+  recordingId: string,
+  known: { readonly id: string; readonly sha256: string },
+  next: Content,
+): Promise<boolean> {
+  const result = await tx
+    .updateTable('files')
+    .set({ size_bytes: next.sizeBytes, sha256: next.sha256 })
+    .where('id', '=', known.id)
+    .where('kind', '=', 'manifest')
+    .where('sha256', '=', known.sha256)
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(selectFrom('copies').select('id').whereRef('file_id', '=', 'files.id').where('state', '=', 'verified')),
+      ),
+    )
+    .executeTakeFirst()
+  if (result.numUpdatedRows === 0n) return false
+  await writeAudit(tx, recordingId, 'system', 'manifest.resealed', { sha256: next.sha256, instead: known.sha256 })
+  return true
 }
 
 /**

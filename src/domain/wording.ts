@@ -153,6 +153,7 @@ const knownActions: ReadonlyMap<string, string> = new Map([
   ['copy.failed', 'Bad copies found'],
   ['copy.mended', 'Copies made again from good ones'],
   ['copy.mismatch', 'A copy reads back as other bytes'],
+  ['manifest.resealed', 'The manifest went bad and is written anew'],
   ['scratch.corrupt', 'A working copy went bad: it is fetched again'],
   ['copy.recovered', 'Copies found good again'],
   ['duplicate.linked', 'The same bytes were uploaded again'],

@@ -17,7 +17,7 @@ import { encoderWith, ffmpeg, newDirectory, picture, removeDirectory, sound, x26
 import { freshDatabase } from '../setup/database.ts'
 
 /** An account with one recorder (`hall-a`), an inbox, a primary and a backup store, and a clock that tests move. */
-export async function openIngestStand(options: { inbox?: Store; quietMs?: number } = {}) {
+export async function openIngestStand(options: { inbox?: Store; primary?: Store; quietMs?: number } = {}) {
   const home = await newDirectory()
   const database = await freshDatabase()
   const db = openDatabase(database.appUrl)
@@ -32,7 +32,8 @@ export async function openIngestStand(options: { inbox?: Store; quietMs?: number
   await db.asAccount(accountId, async (tx) => {
     for (const role of ['inbox', 'primary', 'backup'] as const) {
       const site = role === 'backup' ? 'site-b' : 'site-a'
-      const store = role === 'inbox' && options.inbox ? options.inbox : openLocalStore({ root: directories[role] })
+      const given = role === 'backup' ? undefined : options[role]
+      const store = given ?? openLocalStore({ root: directories[role] })
       ids[role] = await ensureStore(tx, { name: role, site, role, url: `local:${directories[role]}` })
       stores.set(ids[role], { id: ids[role], name: role, site, store })
     }

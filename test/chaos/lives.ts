@@ -124,6 +124,13 @@ export const scenarios = {
     await dropArmed(stage, path, makeUnique(stage.base, 17 * 1024 * 1024), fault)
     return end(stage, path, stage.world.people.ben)
   },
+  async mended(stage, { name, fault }) {
+    const path = `hall/${name}.mp4`
+    const { depositId } = await dropArmed(stage, path, makeUnique(stage.base), fault)
+    // The original goes bad as it is stored.
+    await arm(stage.arms, { point: 'local.after-write', action: 'corrupt', times: 1, subject: depositId })
+    return end(stage, path, stage.world.people.ben)
+  },
   async managed(stage, { name, fault }) {
     const path = `managed/${name}.mp4`
     await dropArmed(stage, path, makeUnique(stage.base), fault)
@@ -232,6 +239,8 @@ export const scenarioOf: Partial<Record<FailpointName, keyof typeof scenarios>> 
   'command.after-lock': 'managed',
   'command.before-commit': 'managed',
   'command.after-commit': 'managed',
+  'mend.after-delete': 'mended',
+  'mend.after-put': 'mended',
   'purge.source-before-delete': 'unclaimed',
   'purge.source-after-delete': 'unclaimed',
   's3.after-create': 'large',

@@ -229,6 +229,8 @@ test(`${faults.length} faults: every life comes to rest, no promise is broken`, 
   )
   expect(outcomes.filter(({ rest }) => rest.how === 'lost')).toEqual([])
   expect(silent, 'armed and never played').toEqual([])
+  const asked = outcomes.filter(({ fault, rest }) => fault.action === 'corrupt' && rest.how === 'needs attention')
+  expect(asked, 'bytes that go bad before the first verified copy mend themselves').toEqual([])
   const violations = await judge({
     databaseUrl: world.adminUrl,
     temporal: world.config.temporal,
