@@ -4,7 +4,7 @@ import { Context } from '@temporalio/activity'
 import { listFilesToCopy } from '../db/files.ts'
 import type { FileToCopy } from '../db/files.ts'
 import { planEncode } from '../domain/encode.ts'
-import type { Rendition } from '../domain/encode.ts'
+import type { EncodePlan, Rendition } from '../domain/encode.ts'
 import { ReelkeepError } from '../domain/errors.ts'
 import { sameContent } from '../domain/fixity.ts'
 import type { ObjectInfo } from '../storage/store.ts'
@@ -39,8 +39,9 @@ export async function remakeOnScratch(deps: RemakeDeps, ref: RecordingRef, beat:
     await mkdir(join(work, 'out'), { recursive: true })
     try {
       const original = await fetchOriginal(deps, ref, primary, work, beat)
+      const plan = (await findPlan(deps, ref)) ?? planEncode(original.media)
       const made = await whileIntact(deps, ref, original, beat, () =>
-        deps.encoder.encode(original.path, original.media, planEncode(original.media), join(work, 'out'), {
+        deps.encoder.encode(original.path, original.media, plan, join(work, 'out'), {
           signal: beat.signal,
           onProgress: (fraction) => beat.beat({ percent: Math.floor(fraction * 100) }),
           shelf: createShelf(deps, { ref, primary, attempt, beat }),
@@ -53,6 +54,14 @@ export async function remakeOnScratch(deps: RemakeDeps, ref: RecordingRef, beat:
   }
   await clearShelf(deps, ref, primary, beat)
   return bad.length
+}
+
+/** What was decided when it was first encoded: a later version of the ladder would come out otherwise. */
+async function findPlan({ db }: RemakeDeps, { accountId, recordingId }: RecordingRef): Promise<EncodePlan | null> {
+  const row = await db.asAccount(accountId, (tx) =>
+    tx.selectFrom('recordings').select('encode_plan').where('id', '=', recordingId).executeTakeFirstOrThrow(),
+  )
+  return row.encode_plan
 }
 
 async function findBad(deps: RemakeDeps, ref: RecordingRef, place: PlacedStore, beat: Beat): Promise<BadRendition[]> {

@@ -13,6 +13,7 @@ import { createSigner } from '../../src/activities/sign.ts'
 import { listFilesToCopy } from '../../src/db/files.ts'
 import type { FileToCopy } from '../../src/db/files.ts'
 import { generateSmall } from '../../src/dev/sample.ts'
+import { ReelkeepError } from '../../src/domain/errors.ts'
 import type { RecordingState } from '../../src/domain/recording.ts'
 import { openStore } from '../../src/storage/open.ts'
 import type { Store } from '../../src/storage/store.ts'
@@ -321,6 +322,55 @@ describe.each(['local', 's3'] as const)('bad bytes in a primary store: %s', (kin
     for (const state of ['protected', 'retained'] as const) await setState(life.ref.recordingId, state)
     await expect(replace(seen)).rejects.toMatchObject({ code: 'wrong_state' })
     expect(await held(stand.primaryStore, file.key)).toBe(file.sha256)
+  })
+
+  test('a working copy that goes bad while it is judged condemns no file', async () => {
+    const path = join(stand.directories.inbox, 'hall-a', `${(seed += 1)}.mp4`)
+    await generateSmall(path, { ffmpegPath: inject('ffmpegPath'), seed, codec: 'h264-aac' })
+    const [recordingId = ''] = await stand.lookUntilQuiet()
+    const ref = { accountId: stand.accountId, recordingId }
+    const { encoder } = stand.deps
+    const bad = activitiesWith({
+      encoder: {
+        ...encoder,
+        async decodeAll(copy) {
+          await corruptFile(copy)
+          throw new ReelkeepError('undecodable', 'It cannot be decoded.')
+        },
+      },
+    })
+    await expect(run(() => bad.takeIn(ref))).rejects.toMatchObject({ code: 'scratch_corrupt' })
+    const deposit = (await stand.deposits()).find(({ id }) => id === recordingId)
+    expect(deposit).toMatchObject({ state: 'complete', reasonCode: null })
+    expect(await run(() => activities.takeIn(ref))).toEqual({ kind: 'accepted' })
+    const rows = await stand.db.asAccount(stand.accountId, (tx) =>
+      tx
+        .selectFrom('audit_events')
+        .select(['action', 'detail'])
+        .where('recording_id', '=', recordingId)
+        .orderBy('seq')
+        .execute(),
+    )
+    expect(rows.map(({ action }) => action)).toEqual(['scratch.corrupt', 'recording.accepted'])
+    expect(rows[0]?.detail).toMatchObject({ attempt: 1 })
+  })
+
+  test('nothing that came of a damaged working copy counts, whether the encode failed or not', async () => {
+    const life = await live('taken in')
+    const { encoder } = stand.deps
+    const encodeWith = (encode: (typeof encoder)['encode']) =>
+      run(() => activitiesWith({ encoder: { ...encoder, encode } }).encodeRecording(life.ref, life.plan))
+    const failed = new ReelkeepError('encode_failed', 'It cannot be encoded.')
+    const damaged = async (path: string, succeed: boolean) => {
+      await corruptFile(path)
+      if (!succeed) throw failed
+      return []
+    }
+    await expect(encodeWith((path) => damaged(path, false))).rejects.toMatchObject({ code: 'scratch_corrupt' })
+    await expect(encodeWith((path) => damaged(path, true))).rejects.toMatchObject({ code: 'scratch_corrupt' })
+    await expect(encodeWith(() => Promise.reject(failed))).rejects.toMatchObject({ code: 'encode_failed' })
+    expect(await actionsOf(life)).toEqual(['scratch.corrupt', 'scratch.corrupt'])
+    expect(await run(() => activities.encodeRecording(life.ref, life.plan))).toBeGreaterThan(3)
   })
 
   test('bytes that a run of the taking in left and nothing names are replaced', async () => {
