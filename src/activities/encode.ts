@@ -12,10 +12,11 @@ import { withHeartbeat } from './beat.ts'
 import type { Beat } from './beat.ts'
 import type { ActivityDeps, PlacedStore } from './deps.ts'
 import { fetchOriginal } from './fetch-original.ts'
+import { makeRenditions } from './make-renditions.ts'
 import type { RecordingRef } from './records.ts'
 import { remakeOnScratch } from './remake.ts'
-import { hashFile, putWorkingCopy, whileIntact } from './scratch-files.ts'
-import { clearShelf, createShelf } from './shelf.ts'
+import { hashFile, putWorkingCopy } from './scratch-files.ts'
+import { clearShelf } from './shelf.ts'
 
 type EncodeDeps = Pick<ActivityDeps, 'db' | 'stores' | 'encoder' | 'scratchDir' | 'log'>
 
@@ -102,13 +103,8 @@ async function encodeOnScratch(deps: EncodeDeps, ref: RecordingRef, plan: Encode
   try {
     const primary = await deps.stores.primary(ref.accountId)
     const original = await fetchOriginal(deps, ref, primary, work, beat)
-    const renditions = await whileIntact(deps, ref, original, beat, () =>
-      deps.encoder.encode(original.path, original.media, plan, join(work, 'out'), {
-        signal: beat.signal,
-        onProgress: progressWriter(deps, ref, beat),
-        shelf: createShelf(deps, { ref, primary, attempt, beat }),
-      }),
-    )
+    const onProgress = progressWriter(deps, ref, beat)
+    const renditions = await makeRenditions(deps, { ref, primary, attempt, original, plan, work, onProgress }, beat)
     await failpoint('encode.after-make')
     const stored: StoredFile[] = []
     for (const rendition of renditions) stored.push(await storeRendition(deps, ref, primary, attempt, rendition, beat))

@@ -11,10 +11,11 @@ import type { ObjectInfo } from '../storage/store.ts'
 import type { Beat } from './beat.ts'
 import type { ActivityDeps, PlacedStore } from './deps.ts'
 import { fetchOriginal } from './fetch-original.ts'
+import { makeRenditions } from './make-renditions.ts'
 import { altered, lookAtObject, replaceObject } from './mend-copy.ts'
 import type { RecordingRef } from './records.ts'
-import { fileSource, hashFile, whileIntact } from './scratch-files.ts'
-import { clearShelf, createShelf } from './shelf.ts'
+import { fileSource, hashFile } from './scratch-files.ts'
+import { clearShelf } from './shelf.ts'
 
 type RemakeDeps = Pick<ActivityDeps, 'db' | 'stores' | 'encoder' | 'scratchDir' | 'log'>
 
@@ -40,13 +41,8 @@ export async function remakeOnScratch(deps: RemakeDeps, ref: RecordingRef, beat:
     try {
       const original = await fetchOriginal(deps, ref, primary, work, beat)
       const plan = (await findPlan(deps, ref)) ?? planEncode(original.media)
-      const made = await whileIntact(deps, ref, original, beat, () =>
-        deps.encoder.encode(original.path, original.media, plan, join(work, 'out'), {
-          signal: beat.signal,
-          onProgress: (fraction) => beat.beat({ percent: Math.floor(fraction * 100) }),
-          shelf: createShelf(deps, { ref, primary, attempt, beat }),
-        }),
-      )
+      const onProgress = (fraction: number) => beat.beat({ percent: Math.floor(fraction * 100) })
+      const made = await makeRenditions(deps, { ref, primary, attempt, original, plan, work, onProgress }, beat)
       for (const one of bad) await putBack(deps, ref, primary, one, made, beat)
     } finally {
       await rm(work, { recursive: true, force: true })

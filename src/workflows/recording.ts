@@ -152,7 +152,10 @@ async function makingAgain(life: Life, step: () => Promise<void>): Promise<void>
       const { code, message } = readFailure(error)
       if (code !== 'rendition_corrupt' || !patched('renditions-made-again')) throw error
       if (remakes === remakesAtOnce) throw refuse('store_alters_bytes', message)
+      const { waitingFor, nextStep, nextAtMs } = life.waiting
+      await sayWaiting(life, 'the encoder', 'a rendition that went bad in its store is made again')
       await encodes.remakeRenditions(refOf(life))
+      await sayWaiting(life, waitingFor, nextStep, nextAtMs)
     }
   }
 }

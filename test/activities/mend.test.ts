@@ -9,10 +9,12 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { createActivities } from '../../src/activities/index.ts'
 import type { Activities } from '../../src/activities/index.ts'
 import { replaceObject } from '../../src/activities/mend-copy.ts'
+import { putOriginal } from '../../src/activities/put-original.ts'
 import { createSigner } from '../../src/activities/sign.ts'
 import { listFilesToCopy } from '../../src/db/files.ts'
 import type { FileToCopy } from '../../src/db/files.ts'
 import { generateSmall } from '../../src/dev/sample.ts'
+import { partsPrefix } from '../../src/domain/archive.ts'
 import { ReelkeepError } from '../../src/domain/errors.ts'
 import type { RecordingState } from '../../src/domain/recording.ts'
 import { openStore } from '../../src/storage/open.ts'
@@ -118,6 +120,11 @@ describe.each(['local', 's3'] as const)('bad bytes in a primary store: %s', (kin
         .execute(),
     )
     return new Set(rows.map(({ state }) => state))
+  }
+  const partsOf = async ({ ref }: Life) => {
+    const keys: string[] = []
+    for await (const { key } of stand.primaryStore.list(partsPrefix(ref.accountId, ref.recordingId))) keys.push(key)
+    return keys
   }
   const actionsOf = async ({ ref }: Life) => {
     const rows = await stand.db.asAccount(stand.accountId, (tx) =>
@@ -370,6 +377,16 @@ describe.each(['local', 's3'] as const)('bad bytes in a primary store: %s', (kin
     await expect(encodeWith((path) => damaged(path, true))).rejects.toMatchObject({ code: 'scratch_corrupt' })
     await expect(encodeWith(() => Promise.reject(failed))).rejects.toMatchObject({ code: 'encode_failed' })
     expect(await actionsOf(life)).toEqual(['scratch.corrupt', 'scratch.corrupt'])
+    // Parts that were kept of it may be of damaged bytes.
+    const withPart = encodeWith(async (path, _facts, _plan, outDir, options) => {
+      const part = join(outDir, 'part')
+      await writeFile(part, 'made of damaged bytes')
+      await options?.shelf?.keep({ planHash: 'p'.repeat(64), number: 0, files: [{ rung: '54p', path: part }] })
+      expect(await partsOf(life)).not.toEqual([])
+      return damaged(path, true)
+    })
+    await expect(withPart).rejects.toMatchObject({ code: 'scratch_corrupt' })
+    expect(await partsOf(life)).toEqual([])
     expect(await run(() => activities.encodeRecording(life.ref, life.plan))).toBeGreaterThan(3)
   })
 
@@ -386,6 +403,15 @@ describe.each(['local', 's3'] as const)('bad bytes in a primary store: %s', (kin
     )
     const ref = { accountId: stand.accountId, recordingId }
     expect(await run(() => activities.takeIn(ref))).toEqual({ kind: 'accepted' })
+    expect(await held(stand.primaryStore, key)).toBe(sha256(await readFile(path)))
+    // A recording names them now: a run that comes late with other bytes replaces nothing.
+    const late = join(stand.home, 'late.mp4')
+    await writeFile(late, bytes)
+    const copy = { name: 'late', path: late, recorded: { sizeBytes: bytes.length, sha256: sha256(bytes) } }
+    const primary = await stand.deps.stores.primary()
+    const beat = { signal: new AbortController().signal, beat: () => undefined }
+    const putLate = () => putOriginal(stand.deps, { ref, primary, key, contentType: 'video/mp4', copy }, beat)
+    await expect(run(putLate)).rejects.toMatchObject({ code: 'store_alters_bytes' })
     expect(await held(stand.primaryStore, key)).toBe(sha256(await readFile(path)))
   })
 })

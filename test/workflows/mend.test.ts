@@ -8,7 +8,7 @@ import type { FailpointName } from '../../src/failpoints/names.ts'
 import { arm, deposit, describeDrop, hastyPolicy, listPlayed, makeUnique } from '../chaos/system.ts'
 import { describeViolations, judge } from '../oracle/judge.ts'
 import type { Dropped } from '../oracle/judge.ts'
-import { startWorld } from '../setup/world.ts'
+import { saveHistory, startWorld } from '../setup/world.ts'
 import type { World } from '../setup/world.ts'
 
 let world: World
@@ -142,6 +142,9 @@ test('what goes bad before the first verified copy mends itself', { timeout: 400
   }
   expect(await problemsOf(lives.map(({ id }) => id))).toEqual([])
   await expectKeptPromises()
+  const version = process.env['SAVE_HISTORIES']
+  const remade = lives.find(({ name }) => name === 'many')
+  if (version !== undefined && remade !== undefined) await saveHistory(world, remade.id, `remade-${version}`)
 })
 
 test(
