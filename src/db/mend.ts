@@ -101,9 +101,11 @@ export async function resealManifest(
     .where('id', '=', known.id)
     .where('kind', '=', 'manifest')
     .where('sha256', '=', known.sha256)
-    .where(({ not, exists, selectFrom }) =>
-      not(
-        exists(selectFrom('copies').select('id').whereRef('file_id', '=', 'files.id').where('state', '=', 'verified')),
+    .where((eb) =>
+      eb.not(
+        eb.exists(
+          eb.selectFrom('copies').select('id').whereRef('file_id', '=', 'files.id').where('state', '=', 'verified'),
+        ),
       ),
     )
     .executeTakeFirst()

@@ -31,7 +31,13 @@ export function RecordingsPage({ view }: { view: RecordingsView }) {
       <form method="get" action="/" class="filter" role="search">
         <label class="field">
           <span>Search</span>
-          <input type="search" name="text" value={view.text} maxlength={200} placeholder="words of title, description, tags" />
+          <input
+            type="search"
+            name="text"
+            value={view.text}
+            maxlength={200}
+            placeholder="words of title, description, tags"
+          />
         </label>
         <label class="field">
           <span>State</span>
