@@ -2,16 +2,19 @@ import { readFile, rename, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { sql } from 'kysely'
+import { ensureRecorder, ensureStore } from '../src/db/accounts.ts'
 import { openDatabase } from '../src/db/connect.ts'
 import type { Database } from '../src/db/connect.ts'
 import { findDatabaseUrls } from '../src/dev/database-urls.ts'
 import { demoDirectories } from '../src/dev/first-account.ts'
-import { createFolders, findHome, writeStackFile } from '../src/dev/home.ts'
+import { createFolders, findHome, readStackFile, writeStackFile } from '../src/dev/home.ts'
 import type { Home } from '../src/dev/home.ts'
 import { choosePorts, findService } from '../src/dev/processes.ts'
 import { generateSmall } from '../src/dev/sample.ts'
 import { startStack } from '../src/dev/stack.ts'
+import type { Stack } from '../src/dev/stack.ts'
 import { msPer } from '../src/domain/units.ts'
+import { ensureSchedules } from '../src/schedules.ts'
 import type { BenchContext } from './context.ts'
 
 /** When one recording reached what; `null` where it did not yet. Milliseconds of the machine's clock. */
@@ -34,7 +37,14 @@ export interface LivesStack {
   upload(name: string): Promise<void>
   /** Gives it its final name and returns when. */
   finish(name: string): Promise<number>
-  milestones(names: readonly string[]): Promise<ReadonlyMap<string, Milestones>>
+  /** Of recordings in this directory of any inbox; of the recorder that `upload` writes for when none is named. */
+  milestones(names: readonly string[], directory?: string): Promise<ReadonlyMap<string, Milestones>>
+  /** The directory of the recorder that `upload` writes for. */
+  readonly directory: string
+  /** Another inbox, with one recorder whose directory is called like it. */
+  addInbox(name: string, url: string): Promise<void>
+  /** The bytes of a recording that no other equals. */
+  bytesOf(name: string): Buffer
   /** Waits until all of them are retained. Throws with what is known when none gets there for two minutes. */
   untilRetained(names: readonly string[], onLook?: (retained: number) => Promise<void>): Promise<void>
   /** Sizes on disk, in bytes; of tables with their indexes. */
@@ -50,9 +60,14 @@ const stuckAfterMs = 2 * msPer.minute
 const foreignSettings = ['DATABASE_URL', 'DATABASE_OWNER_URL', 'TEMPORAL_ADDRESS', 'TEMPORAL_NAMESPACE', 'BASE_URL']
 
 /** Starts servers, API and worker as `npm start` does; all of it stops at the end of the run. */
-export async function startLivesStack(context: BenchContext): Promise<LivesStack> {
+export async function startLivesStack(context: BenchContext, settings: NodeJS.ProcessEnv = {}): Promise<LivesStack> {
   const own = Object.entries(process.env).filter(([name]) => !foreignSettings.includes(name))
-  const env = { ...Object.fromEntries(own), REELKEEP_HOME: join(context.folder, 'stack'), LOG_LEVEL: 'warn' }
+  const env = {
+    ...Object.fromEntries(own),
+    REELKEEP_HOME: join(context.folder, 'stack'),
+    LOG_LEVEL: 'warn',
+    ...settings,
+  }
   const home = findHome(env)
   const say = (line: string) => context.say(`  ${line}`)
   await chooseOwnPorts(home)
@@ -64,10 +79,15 @@ export async function startLivesStack(context: BenchContext): Promise<LivesStack
   await generateSmall(sample, { ffmpegPath: context.ffmpeg.ffmpegPath, seed: 1, codec: 'h264-aac' })
   const bytes = await readFile(sample)
   const inbox = join(home.inboxDir, demoDirectories.hallA)
-  const milestones = (names: readonly string[]) => readMilestones(db, stack.accountId, names)
+  const milestones: LivesStack['milestones'] = (names, directory = demoDirectories.hallA) =>
+    readMilestones(db, stack.accountId, directory, names)
+  const bytesOf = (name: string) => Buffer.concat([bytes, freeBox(name)])
   return {
     sample,
-    upload: (name) => writeFile(join(inbox, `${name}.mp4.part`), Buffer.concat([bytes, freeBox(name)])),
+    directory: demoDirectories.hallA,
+    bytesOf,
+    upload: (name) => writeFile(join(inbox, `${name}.mp4.part`), bytesOf(name)),
+    addInbox: (name, url) => addInbox(db, stack, home, { name, url }),
     async finish(name) {
       await rename(join(inbox, `${name}.mp4.part`), join(inbox, `${name}.mp4`))
       return Date.now()
@@ -98,8 +118,19 @@ function freeBox(text: string): Buffer {
   return box
 }
 
-async function readMilestones(db: Database, accountId: string, names: readonly string[]) {
-  const paths = names.map((name) => `${demoDirectories.hallA}/${name}.mp4`)
+async function addInbox(db: Database, stack: Stack, home: Home, { name, url }: { name: string; url: string }) {
+  const inboxId = await db.asAccount(stack.accountId, async (tx) => {
+    const inboxId = await ensureStore(tx, { name, site: 'a', role: 'inbox', url })
+    await ensureRecorder(tx, { inboxId, name, directory: name, assignment: 'claim', quietMs: msPer.minute })
+    return inboxId
+  })
+  const ports = (await readStackFile(home))?.ports
+  const temporal = { address: `127.0.0.1:${ports?.temporal}`, namespace: 'reelkeep' }
+  await ensureSchedules(temporal, [{ accountId: stack.accountId, inboxId }])
+}
+
+async function readMilestones(db: Database, accountId: string, directory: string, names: readonly string[]) {
+  const paths = names.map((name) => `${directory}/${name}.mp4`)
   const rows = await db.asAccount(accountId, (tx) =>
     tx
       .selectFrom('deposits as d')
@@ -120,7 +151,7 @@ async function readMilestones(db: Database, accountId: string, names: readonly s
   const ms = (at: Date | null) => at?.getTime() ?? null
   return new Map<string, Milestones>(
     rows.map((row) => [
-      row.path.slice(demoDirectories.hallA.length + 1, -'.mp4'.length),
+      row.path.slice(directory.length + 1, -'.mp4'.length),
       { completeAtMs: ms(row.complete_at), acceptedAtMs: ms(row.accepted), retainedAtMs: ms(row.retained) },
     ]),
   )

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import { inContext } from './context.ts'
 import type { BenchContext, BenchOptions } from './context.ts'
+import { benchDetect } from './detect.ts'
 import { benchEncode } from './encode.ts'
 import { benchHash } from './hash.ts'
 import { benchInbox } from './inbox.ts'
@@ -16,6 +17,7 @@ const benches: Readonly<Record<string, (context: BenchContext) => Promise<BenchR
   inbox: benchInbox,
   transfer: benchTransfer,
   search: benchSearch,
+  detect: benchDetect,
   lives: benchLives,
 }
 

@@ -12,7 +12,8 @@ import { releaseSource } from './release-source.ts'
 import { takeIn } from './take-in.ts'
 import type { TakeInResult } from './take-in.ts'
 
-const lookEveryMs = { local: msPer.second, remote: 2 * msPer.second } as const
+/** Looks at remote stores cost round trips, so they are rarer while nobody uploads. */
+const lookEveryMs = { busy: msPer.second, idle: { local: msPer.second, remote: 2 * msPer.second } } as const
 
 /** What one turn of looking came to. */
 export interface WatchResult {
@@ -33,7 +34,7 @@ export function createIngestActivities(deps: Omit<ActivityDeps, 'notifier' | 'si
       return withHeartbeat(async ({ signal, beat }) => {
         const beganMs = steadyNowMs()
         const { store } = await deps.stores.open(accountId, inboxId)
-        const everyMs = store.remote ? lookEveryMs.remote : lookEveryMs.local
+        const idleMs = store.remote ? lookEveryMs.idle.remote : lookEveryMs.idle.local
         let [looks, completed] = [0, 0]
         for (const id of await deps.db.asAccount(accountId, (tx) => listComplete(tx, inboxId))) {
           await deps.startRecording({ accountId, recordingId: id })
@@ -47,6 +48,7 @@ export function createIngestActivities(deps: Omit<ActivityDeps, 'notifier' | 'si
           looks += 1
           completed += look.completed.length
           beat({ looks, completed })
+          const everyMs = look.underWay ? lookEveryMs.busy : idleMs
           const nextMs = Math.max(lookAtMs + everyMs, steadyNowMs() + everyMs / 4)
           if (nextMs - beganMs >= lookForMs || deps.stopping.aborted) return { looks, completed }
           await pauseUnless(AbortSignal.any([signal, deps.stopping]), nextMs - steadyNowMs())

@@ -1,5 +1,5 @@
 import { applyLook, listComplete, readInbox } from '../db/deposits.ts'
-import { decideLook } from '../domain/ingest.ts'
+import { decideLook, isUnderWay } from '../domain/ingest.ts'
 import type { ListedFile, LookMemory } from '../domain/ingest.ts'
 import { failpoint } from '../failpoints/failpoint.ts'
 import { unfinishedDirectory } from '../storage/keys.ts'
@@ -19,6 +19,16 @@ export interface LookRequest {
   readonly signal?: AbortSignal
 }
 
+/** What one look came to. */
+export interface Look {
+  /** Deposits that became complete. */
+  readonly completed: readonly string[]
+  /** What the next look should know. */
+  readonly memory: LookMemory
+  /** Somebody is uploading, or did a moment ago. */
+  readonly underWay: boolean
+}
+
 /**
  * One look: the listing, what is known, the decision, what changed. Deposits that became complete have their lives begun
  * before it returns. An inbox that cannot be listed to its end decides nothing. @throws store_*, database_unavailable
@@ -26,7 +36,7 @@ export interface LookRequest {
 export async function lookOnce(
   { db, stores, startRecording }: LookDeps,
   { accountId, inboxId, memory, now, signal }: LookRequest,
-): Promise<{ completed: readonly string[]; memory: LookMemory }> {
+): Promise<Look> {
   const { store } = await stores.open(accountId, inboxId)
   const nowMs = now()
   const files: ListedFile[] = []
@@ -36,12 +46,14 @@ export async function lookOnce(
   const look = await db.asAccount(accountId, async (tx) => {
     const before = await readInbox(tx, inboxId, nowMs)
     const decided = decideLook({ files, ...before, remote: store.remote, nowMs, memory })
-    if (decided.decisions.length === 0) return { memory: decided.memory, completed: [] }
+    const { memory: next } = decided
+    const underWay = isUnderWay(before.known, decided)
+    if (decided.decisions.length === 0) return { memory: next, completed: [], underWay }
     const known = new Set(before.known.filter(({ state }) => state === 'complete').map(({ id }) => id))
     await applyLook(tx, inboxId, decided.decisions, endedMs)
     const completed = (await listComplete(tx, inboxId)).filter((id) => !known.has(id))
     await failpoint('look.before-commit')
-    return { memory: decided.memory, completed }
+    return { memory: next, completed, underWay }
   })
   await failpoint('look.after-commit')
   for (const recordingId of look.completed) await startRecording({ accountId, recordingId })

@@ -167,6 +167,14 @@ export function decideLook(input: LookInput): { decisions: readonly LookDecision
   return { decisions, memory }
 }
 
+/** True while somebody is uploading, or did a moment ago: stores that are looked at less often are looked at more often then. */
+export function isUnderWay(
+  known: readonly Pick<KnownDeposit, 'state'>[],
+  { decisions, memory }: { readonly decisions: readonly LookDecision[]; readonly memory: LookMemory },
+): boolean {
+  return memory.temporary.size > 0 || decisions.length > 0 || known.some(({ state }) => state === 'arriving')
+}
+
 interface FileCase {
   readonly input: LookInput
   readonly memory: LookMemory
