@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises'
+import { sql } from 'kysely'
 import { pino } from 'pino'
 import { createApp } from '../src/api/app.ts'
 import { hashSecret, makeKey } from '../src/api/auth.ts'
@@ -32,7 +34,8 @@ export async function benchSearch(context: BenchContext): Promise<BenchResult> {
   const postgres = await startPostgres({ home: folder, cacheDir, say })
   context.onEnd(() => postgres.stop())
   await migrateUp(postgres.ownerUrl)
-  const db = openDatabase(postgres.appUrl)
+  // One connection, so that its server process can be asked for its CPU time.
+  const db = openDatabase(postgres.appUrl, { maxConnections: 1 })
   context.onEnd(() => db.close())
   say(`  a stock of ${recordings} recordings…`)
   const stock = await openAccounts(db, recordings)
@@ -42,11 +45,12 @@ export async function benchSearch(context: BenchContext): Promise<BenchResult> {
   const bytes = [...(await measureStock(postgres.ownerUrl, stock))].toSorted((a, b) => b[1] - a[1])
   const ask = openApi(db)
   const rows: Row[] = []
-  const all: number[] = []
+  const [all, working]: [number[], number[]] = [[], []]
   for (const account of stock) {
     say(`  questions to ${account.recordings} of them…`)
     const asked = await measure(account, turns, ask, db, signal)
     all.push(...asked.flatMap(({ times }) => times))
+    working.push(...asked.flatMap(({ cpu }) => cpu))
     if (account === stock[0]) rows.push(...asked.map(({ what, times }) => row(what, times)))
     else
       rows.push(
@@ -60,6 +64,7 @@ export async function benchSearch(context: BenchContext): Promise<BenchResult> {
     rows: [
       ...rows,
       row('everything', all),
+      row('everything, CPU time of API and Postgres', working),
       {
         what: 'Postgres, for one kept recording',
         ours: describeBytes(bytes.reduce((sum, [, each]) => sum + each, 0)),
@@ -141,15 +146,34 @@ const noPipeline: Pipeline = {
 
 async function measure(account: StockAccount, turns: number, ask: Ask, db: Database, signal: AbortSignal) {
   const names = await findNames(db, account.accountId, account.recordings)
-  const asked = questionsOn(names).map((question) => ({ ...question, times: [] as number[] }))
+  const asked = questionsOn(names).map((question) => ({
+    ...question,
+    times: [] as number[],
+    cpu: [] as number[],
+  }))
+  const cpuMs = await openCpuClock(db)
   // Kinds in turn: no kind has the caches, or a quiet moment of the machine, to itself. The first round warms up.
   for (let turn = 0; turn <= turns; turn += 1) {
-    for (const { query, times } of asked) {
+    for (const { query, times, cpu } of asked) {
       signal.throwIfAborted()
+      const spentMs = await cpuMs()
       const beganMs = performance.now()
       await ask(account.key, query(turn))
-      if (turn > 0) times.push(performance.now() - beganMs)
+      if (turn === 0) continue
+      times.push(performance.now() - beganMs)
+      cpu.push((await cpuMs()) - spentMs)
     }
   }
   return asked
+}
+
+/** CPU time of this process and of its server process so far: what a busy machine adds to waiting, it does not add here. */
+async function openCpuClock(db: Database): Promise<() => Promise<number>> {
+  const { rows } = await db.throughDoor('', (tx) => sql<{ pid: number }>`select pg_backend_pid() as pid`.execute(tx))
+  const path = `/proc/${rows[0]?.pid}/schedstat`
+  return async () => {
+    const { user, system } = process.cpuUsage()
+    const text = await readFile(path, 'utf8').catch(() => '')
+    return (user + system) / 1000 + Number(text.split(' ')[0] || Number.NaN) / 1e6
+  }
 }
