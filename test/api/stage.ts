@@ -94,6 +94,8 @@ export interface Stage {
   readonly b: TestAccount
   readonly root: string
   readonly databaseUrl: string
+  /** Owns the tables, as migrations run; `owner` below is a superuser, past every wall. */
+  readonly ownerUrl: string
   readonly owner: Client
   request(path: string, options?: RequestOptions): Promise<TestResponse>
   addRecording(account: TestAccount, options?: NewRecording): Promise<string>
@@ -155,6 +157,7 @@ export async function openStage(): Promise<Stage> {
     b,
     root,
     databaseUrl: database.appUrl,
+    ownerUrl: database.ownerUrl,
     owner,
     request: async (path, options = {}) => {
       const key = options.key === undefined ? a.keys.admin : options.key

@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openStage } from '../api/stage.ts'
 import type { Stage, TestAccount } from '../api/stage.ts'
@@ -196,4 +198,26 @@ test('every recording has its words, and the words have no other rows', async ()
      where due.id is null or w.recording_id is null`,
   )
   expect(rows).toEqual([{ wrong: 0 }])
+})
+
+test('recordings that were there before the words get theirs from the migration, in every account', async () => {
+  await keep({ title: 'Older than words', tags: ['Vintage'] }, stage.b)
+  const words = 'select account_id, recording_id, created_at, word from recording_words'
+  await stage.owner.query(`create temp table before as ${words}`)
+  await stage.owner.query(`
+    drop table recording_words;
+    drop trigger recordings_words on recordings;
+    drop trigger recordings_words_anew on recordings;
+    drop function keep_words, words_of_recording, words_of, fold_text;
+    drop index recordings_by_recorder, recordings_by_owner, problems_open`)
+  const owner = new Client(stage.ownerUrl)
+  await owner.connect()
+  await owner.query(await readFile(new URL('../../migrations/0011_words.sql', import.meta.url), 'utf8'))
+  await owner.end()
+  for (const [a, b] of [
+    ['table before', words],
+    [words, 'table before'],
+  ])
+    expect((await stage.owner.query(`(${a}) except (${b})`)).rows).toEqual([])
+  expect(await find({ text: 'thèse' })).toHaveLength(1)
 })
