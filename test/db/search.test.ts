@@ -160,6 +160,7 @@ describe('of a large stock', () => {
     ['many words beside one that half have', { text: 'form even' }],
     ['a word and a state that few have', { text: 'mass', state: 'awaiting_claim' }],
     ['a word and a state that most have', { text: 'third', state: 'accepted' }],
+    ['a scarce word and a state that most have', { text: 'scarce', state: 'accepted' }],
     ['many words and a state', { text: 'form odd', state: 'awaiting_claim' }],
   ])('%s: page by page, each once, newest first', async (_what, query) => {
     const asked = (query['text'] ?? '').split(' ')
