@@ -1,19 +1,45 @@
 import { ReelkeepError } from '../domain/errors.ts'
 import type { ErrorCode } from '../domain/errors.ts'
+import { msPer } from '../domain/units.ts'
 
 /** What can be learnt from an S3 client's error without importing the client. */
 export interface S3Failure {
   readonly name: string
   readonly status: number | null
+  /** The server's clock when it answered, as its answer says. */
+  readonly serverTimeMs: number | null
 }
 
 /** The error's S3 code and HTTP status, by shape. */
 export function s3Failure(error: unknown): S3Failure {
-  if (!(error instanceof Error)) return { name: '', status: null }
+  if (!(error instanceof Error)) return { name: '', status: null, serverTimeMs: null }
   const metadata: unknown = '$metadata' in error ? error.$metadata : null
   const status =
     typeof metadata === 'object' && metadata !== null && 'httpStatusCode' in metadata ? metadata.httpStatusCode : null
-  return { name: error.name, status: typeof status === 'number' ? status : null }
+  return { name: error.name, status: typeof status === 'number' ? status : null, serverTimeMs: serverTimeOf(error) }
+}
+
+function serverTimeOf(error: Error): number | null {
+  const response: unknown = '$response' in error ? error.$response : null
+  const headers: unknown =
+    typeof response === 'object' && response !== null && 'headers' in response ? response.headers : null
+  const date: unknown = typeof headers === 'object' && headers !== null && 'date' in headers ? headers.date : null
+  const ms = typeof date === 'string' ? Date.parse(date) : Number.NaN
+  return Number.isNaN(ms) ? null : ms
+}
+
+/** S3 refuses what was signed more than 15 minutes ago or hence; its client counts from 4 minutes. */
+const skewToleratedMs = 4 * msPer.minute
+
+/**
+ * True for a refusal that a wrong clock explains: what was signed with one correction, in milliseconds, while another is known by now. The client learns from refusals how wrong this machine's clock is, but it does not
+ * try again by itself where a correction is no longer needed, nor where the clock was set while the request was under way.
+ */
+export function wasClockWrong(error: unknown, signedWithMs: number, knownMs: number): boolean {
+  const { status, serverTimeMs } = s3Failure(error)
+  if (status !== 403) return false
+  const wrongByMs = serverTimeMs === null ? 0 : serverTimeMs - (Date.now() + signedWithMs)
+  return Math.max(Math.abs(knownMs - signedWithMs), Math.abs(wrongByMs)) > skewToleratedMs
 }
 
 const meaningOfName: Readonly<Record<string, { code: ErrorCode; next: string }>> = {

@@ -9,7 +9,7 @@ import { proveAccess } from './check.ts'
 import { settleExisting, taken } from './existing.ts'
 import { directoryOfPrefix, joinKey, requireSafeKey } from './keys.ts'
 import { describeS3Object } from './s3-object.ts'
-import { explainS3Error, s3Failure } from './s3-errors.ts'
+import { explainS3Error, s3Failure, wasClockWrong } from './s3-errors.ts'
 import { singlePutBytes, uploadInParts } from './s3-upload.ts'
 import type { MultipartCalls, S3Part } from './s3-upload.ts'
 import type { ByteSource, ObjectInfo, PutOptions, PutResult, Store } from './store.ts'
@@ -106,6 +106,7 @@ async function explained<T>(
   key: string,
   signal: AbortSignal | undefined,
   job: () => Promise<T>,
+  triesLeft = 2,
 ): Promise<T> {
   const { config } = place.client
   const signedWithMs = config.systemClockOffset
@@ -113,16 +114,11 @@ async function explained<T>(
     return await job()
   } catch (error) {
     signal?.throwIfAborted()
-    // The client learns from a refusal how wrong this machine's clock is, but tries again by itself only while it is wrong:
-    // what was signed with a correction that is no longer needed is refused, too.
-    const relearntMs = Math.abs(config.systemClockOffset - signedWithMs)
-    if (s3Failure(error).status === 403 && relearntMs > skewToleratedMs) return explained(place, key, signal, job)
+    if (triesLeft > 0 && wasClockWrong(error, signedWithMs, config.systemClockOffset))
+      return explained(place, key, signal, job, triesLeft - 1)
     throw explainS3Error(place.label, key, error)
   }
 }
-
-/** S3 refuses what was signed more than 15 minutes ago or hence; its client counts from 4 minutes. */
-const skewToleratedMs = 4 * msPer.minute
 
 const until = (signal: AbortSignal | undefined) => (signal === undefined ? {} : { abortSignal: signal })
 

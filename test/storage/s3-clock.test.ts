@@ -30,3 +30,19 @@ test('a machine whose clock is set wrong, and right again, is refused nothing', 
     expect((await listAll(store, '')).map(({ key }) => key)).toContain(name)
   }
 })
+
+test('a clock that is set while a refused request is under way, too', async () => {
+  const server = await startSeaweed()
+  stops.push(() => server.stop())
+  const store = openStore(server.url('clock'), () => server.secret)
+  stops.push(() => store.close())
+  const bytes = randomBytes(1000)
+  await store.put('kept', sourceOf(bytes), options(bytes))
+  const rightNow = Date.now.bind(Date)
+  vi.spyOn(Date, 'now').mockImplementation(() => rightNow() + 2 * msPer.day)
+  const asked = store.stat('kept')
+  // The request is signed in the next turns of the event loop; the answer takes longer than that.
+  for (let turn = 0; turn < 3; turn += 1) await new Promise(setImmediate)
+  vi.spyOn(Date, 'now').mockImplementation(() => rightNow() - 2 * msPer.day)
+  expect(await asked).toMatchObject({ sizeBytes: 1000 })
+})
