@@ -25,7 +25,7 @@ import type { WorkerPool } from './worker-pool.ts'
 const isFull = process.env['REELKEEP_CHAOS_MATRIX'] === 'full'
 const only = process.env['REELKEEP_CHAOS_ONLY'] ?? ''
 const atOnce = Number(process.env['REELKEEP_CHAOS_AT_ONCE'] ?? 24)
-const lifeMs = Number(process.env['REELKEEP_CHAOS_LIFE_MS'] ?? 300_000)
+const lifeMs = Number(process.env['REELKEEP_CHAOS_LIFE_MS'] ?? 600_000)
 
 let world: World
 let seaweed: S3Server
@@ -139,8 +139,24 @@ function say(line: string): void {
   process.stdout.write(`${line}\n`)
 }
 
-async function liveAll(faults: readonly Fault[]): Promise<Outcome[]> {
-  const waiting = faults.map((fault, index) => ({ fault, name: `life-${index}` }))
+/** On a busy machine a life may pass its failpoint before the fault is armed: then another life is to meet it. */
+const roundsAtMost = 3
+
+async function liveUntilPlayed(faults: readonly Fault[]): Promise<{ outcomes: Outcome[]; silent: readonly Fault[] }> {
+  const outcomes: Outcome[] = []
+  let silent = faults
+  for (let round = 1; silent.length > 0 && round <= roundsAtMost; round += 1) {
+    if (round > 1)
+      say(`armed too late, once more: ${silent.map(({ point, action }) => `${point} ${action}`).join(', ')}`)
+    outcomes.push(...(await liveAll(silent, `round-${round}-life`)))
+    const played = new Set((await listPlayed(arms)).map(({ point, action }) => `${point} ${action}`))
+    silent = silent.filter(({ point, action }) => !played.has(`${point} ${action}`))
+  }
+  return { outcomes, silent }
+}
+
+async function liveAll(faults: readonly Fault[], prefix: string): Promise<Outcome[]> {
+  const waiting = faults.map((fault, index) => ({ fault, name: `${prefix}-${index}` }))
   const outcomes: Outcome[] = []
   const one = async () => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
@@ -219,9 +235,7 @@ function places(): OraclePlace[] {
 
 const faults = listFaults()
 test(`${faults.length} faults: every life comes to rest, no promise is broken`, { timeout: 3_600_000 }, async () => {
-  const outcomes = await liveAll(faults)
-  const played = new Set((await listPlayed(arms)).map(({ point, action }) => `${point} ${action}`))
-  const silent = faults.filter(({ point, action }) => !played.has(`${point} ${action}`))
+  const { outcomes, silent } = await liveUntilPlayed(faults)
   await writeFile(join(world.home, 'outcomes.json'), JSON.stringify(outcomes, null, 1))
   const count = (how: string) => outcomes.filter(({ rest }) => rest.how === how).length
   say(
