@@ -1,6 +1,3 @@
-import { mkdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
-import { Context } from '@temporalio/activity'
 import { recordStored } from '../db/files.ts'
 import type { AccountTx } from '../db/connect.ts'
 import type { StoredFile } from '../db/files.ts'
@@ -11,6 +8,7 @@ import { failpoint } from '../failpoints/failpoint.ts'
 import { withHeartbeat } from './beat.ts'
 import type { Beat } from './beat.ts'
 import type { ActivityDeps, PlacedStore } from './deps.ts'
+import { inEncodeFolder } from './encode-folder.ts'
 import { fetchOriginal } from './fetch-original.ts'
 import { makeRenditions } from './make-renditions.ts'
 import type { RecordingRef } from './records.ts'
@@ -95,12 +93,7 @@ async function encodeOnScratch(deps: EncodeDeps, ref: RecordingRef, plan: Encode
     await clearShelf(deps, ref, await deps.stores.primary(ref.accountId), beat)
     return done.length
   }
-  const { activityId, attempt: count, workflowExecution } = Context.current().info
-  const attempt = `${workflowExecution?.runId.slice(0, 8) ?? 'run'}-${activityId}-${count}`
-  const work = join(deps.scratchDir, `encode-${ref.recordingId}-${attempt}`)
-  await rm(work, { recursive: true, force: true })
-  await mkdir(join(work, 'out'), { recursive: true })
-  try {
+  return inEncodeFolder(deps, ref, async (work, attempt) => {
     const primary = await deps.stores.primary(ref.accountId)
     const original = await fetchOriginal(deps, ref, primary, work, beat)
     const onProgress = progressWriter(deps, ref, beat)
@@ -113,9 +106,7 @@ async function encodeOnScratch(deps: EncodeDeps, ref: RecordingRef, plan: Encode
     await failpoint('encode.after-publish')
     await clearShelf(deps, ref, primary, beat)
     return stored.length
-  } finally {
-    await rm(work, { recursive: true, force: true })
-  }
+  })
 }
 
 async function storeRendition(

@@ -1,6 +1,3 @@
-import { mkdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
-import { Context } from '@temporalio/activity'
 import { listFilesToCopy } from '../db/files.ts'
 import type { FileToCopy } from '../db/files.ts'
 import { planEncode } from '../domain/encode.ts'
@@ -10,6 +7,7 @@ import { sameContent } from '../domain/fixity.ts'
 import type { ObjectInfo } from '../storage/store.ts'
 import type { Beat } from './beat.ts'
 import type { ActivityDeps, PlacedStore } from './deps.ts'
+import { inEncodeFolder } from './encode-folder.ts'
 import { fetchOriginal } from './fetch-original.ts'
 import { makeRenditions } from './make-renditions.ts'
 import { altered, lookAtObject, replaceObject } from './mend-copy.ts'
@@ -32,22 +30,14 @@ interface BadRendition {
 export async function remakeOnScratch(deps: RemakeDeps, ref: RecordingRef, beat: Beat): Promise<number> {
   const primary = await deps.stores.primary(ref.accountId)
   const bad = await findBad(deps, ref, primary, beat)
-  if (bad.length > 0) {
-    const { activityId, attempt: count, workflowExecution } = Context.current().info
-    const attempt = `${workflowExecution?.runId.slice(0, 8) ?? 'run'}-${activityId}-${count}`
-    const work = join(deps.scratchDir, `encode-${ref.recordingId}-${attempt}`)
-    await rm(work, { recursive: true, force: true })
-    await mkdir(join(work, 'out'), { recursive: true })
-    try {
+  if (bad.length > 0)
+    await inEncodeFolder(deps, ref, async (work, attempt) => {
       const original = await fetchOriginal(deps, ref, primary, work, beat)
       const plan = (await findPlan(deps, ref)) ?? planEncode(original.media)
       const onProgress = (fraction: number) => beat.beat({ percent: Math.floor(fraction * 100) })
       const made = await makeRenditions(deps, { ref, primary, attempt, original, plan, work, onProgress }, beat)
       for (const one of bad) await putBack(deps, ref, primary, one, made, beat)
-    } finally {
-      await rm(work, { recursive: true, force: true })
-    }
-  }
+    })
   await clearShelf(deps, ref, primary, beat)
   return bad.length
 }

@@ -1,10 +1,10 @@
 import { sql } from 'kysely'
-import { planReturn, statesMeaning } from '../domain/duplicate.ts'
+import { planReturn } from '../domain/duplicate.ts'
 import { writeAudit } from './audit.ts'
 import { msOf } from './connect.ts'
 import type { AccountTx } from './connect.ts'
 import { liveStates } from './deposits.ts'
-import { beingTakenIn } from './taken-in.ts'
+import { beingTakenIn, sameBytesQuery } from './taken-in.ts'
 
 const now = sql<Date>`now()`
 
@@ -16,13 +16,7 @@ export type Linked = { readonly recordingId: string; readonly changed: boolean }
  * either ended before, and then there is nothing to link to, or finds this deposit among those that it returns.
  */
 export async function linkDuplicate(tx: AccountTx, id: string, sha256: string): Promise<Linked> {
-  const first = await tx
-    .selectFrom('recordings')
-    .select('id')
-    .where('sha256', '=', sha256)
-    .where('state', 'not in', statesMeaning('own'))
-    .forShare()
-    .executeTakeFirst()
+  const first = await sameBytesQuery(tx, sha256).forShare().executeTakeFirst()
   if (first === undefined || first.id === id) return null
   const linked = await tx
     .updateTable('deposits')

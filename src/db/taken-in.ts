@@ -113,15 +113,18 @@ export async function quarantineDeposit(
     .execute()
 }
 
-/** The recording that already has these bytes, or null. */
-export async function findSameBytes(tx: AccountTx, sha256: string): Promise<{ id: string } | null> {
-  const row = await tx
+/** Asks for the recording that already has these bytes. */
+export function sameBytesQuery(tx: AccountTx, sha256: string) {
+  return tx
     .selectFrom('recordings')
     .select('id')
     .where('sha256', '=', sha256)
     .where('state', 'not in', statesMeaning('own'))
-    .executeTakeFirst()
-  return row ?? null
+}
+
+/** The recording that already has these bytes, or null. */
+export async function findSameBytes(tx: AccountTx, sha256: string): Promise<{ id: string } | null> {
+  return (await sameBytesQuery(tx, sha256).executeTakeFirst()) ?? null
 }
 
 /** What a deposit is when it becomes a recording. */

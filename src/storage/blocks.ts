@@ -1,7 +1,5 @@
 import type { FileHandle } from 'node:fs/promises'
 import { bytesPer, msPer } from '../domain/units.ts'
-import { startMeasure } from './bytes.ts'
-import type { PutResult, TransferOptions } from './store.ts'
 
 /** Two of these are held: one is read into while the other is worked on. Half a MiB each is as fast as SHA-256 itself. */
 const blockBytes = 512 * bytesPer.kib
@@ -40,16 +38,6 @@ export async function* readBlocks(handle: FileHandle, signal?: AbortSignal): Asy
     // Nobody may get this memory, and no other file this descriptor, while a read is under way. A hung disk is not waited for.
     void reading.catch(() => undefined).then(() => handle.close())
   }
-}
-
-/** Size and SHA-256 of an open file, which is closed then. @throws as {@link readBlocks} */
-export async function hashBlocks(blocks: AsyncIterable<Buffer>, options: TransferOptions = {}): Promise<PutResult> {
-  const measure = startMeasure()
-  for await (const block of blocks) {
-    measure.add(block)
-    options.onProgress?.(measure.sizeBytes)
-  }
-  return measure.result()
 }
 
 async function within<T>(reading: Promise<T>, signal?: AbortSignal): Promise<T> {

@@ -37,9 +37,14 @@ export function startMeasure(): Measure {
  * @throws the signal's reason when it was aborted, else whatever the stream failed with
  */
 export async function hashStream(stream: Readable, options: TransferOptions = {}): Promise<PutResult> {
+  return hashBlocks(abortable(stream, options.signal), options)
+}
+
+/** Size and SHA-256 of bytes that come in blocks, each of which is used up before the next one is asked for. */
+export async function hashBlocks(blocks: AsyncIterable<Buffer>, options: TransferOptions = {}): Promise<PutResult> {
   const measure = startMeasure()
-  for await (const chunk of abortable(stream, options.signal)) {
-    measure.add(chunk)
+  for await (const block of blocks) {
+    measure.add(block)
     options.onProgress?.(measure.sizeBytes)
   }
   return measure.result()

@@ -1,5 +1,4 @@
-import { hashBlocks } from './blocks.ts'
-import { hashStream } from './bytes.ts'
+import { hashBlocks, hashStream } from './bytes.ts'
 import type { ByteSource, PutResult, Store, TransferOptions } from './store.ts'
 
 /**
