@@ -19,7 +19,6 @@ import type { Command } from '../../src/domain/commands.ts'
 import type { Actor } from '../../src/domain/permissions.ts'
 import type { RecordingState } from '../../src/domain/recording.ts'
 import { msPer } from '../../src/domain/units.ts'
-import { newDirectory, removeDirectory } from '../media/fixtures.ts'
 import { makeLecture, openIngestStand, sha256 } from './ingest-fixture.ts'
 import type { IngestStand } from './ingest-fixture.ts'
 
@@ -30,9 +29,7 @@ let ben: Actor
 let requests = 0
 
 beforeAll(async () => {
-  const directory = await newDirectory()
-  lecture = await makeLecture(join(directory, 'lecture.mp4'))
-  await removeDirectory(directory)
+  lecture = await makeLecture()
 })
 beforeEach(async () => {
   stand = await openIngestStand()

@@ -117,7 +117,9 @@ export async function openIngestStand(options: { inbox?: Store; primary?: Store;
 export type IngestStand = Awaited<ReturnType<typeof openIngestStand>>
 
 /** A good lecture of a few seconds with its index in front: cut anywhere, it still looks playable. */
-export async function makeLecture(target: string, tone = 440): Promise<Buffer> {
+export async function makeLecture(tone = 440): Promise<Buffer> {
+  const directory = await newDirectory()
+  const target = join(directory, 'lecture.mp4')
   await ffmpeg(
     ...picture('160x120', 3),
     ...sound(3),
@@ -130,7 +132,9 @@ export async function makeLecture(target: string, tone = 440): Promise<Buffer> {
     '+faststart',
     target,
   )
-  return readFile(target)
+  const bytes = await readFile(target)
+  await removeDirectory(directory)
+  return bytes
 }
 
 export const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')

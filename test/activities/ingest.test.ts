@@ -16,7 +16,6 @@ import type { LookMemory } from '../../src/domain/ingest.ts'
 import { defaultPolicy } from '../../src/domain/policy.ts'
 import { openLocalStore } from '../../src/storage/local.ts'
 import { castFiles, sessionFiles, tarGzOf, zipOf } from '../media/archives.ts'
-import { newDirectory, removeDirectory } from '../media/fixtures.ts'
 import { makeLecture, openIngestStand, sha256 } from './ingest-fixture.ts'
 import type { IngestStand } from './ingest-fixture.ts'
 
@@ -24,9 +23,7 @@ let lecture: Buffer
 let stand: IngestStand
 
 beforeAll(async () => {
-  const directory = await newDirectory()
-  lecture = await makeLecture(join(directory, 'lecture.mp4'))
-  await removeDirectory(directory)
+  lecture = await makeLecture()
 })
 beforeEach(async () => {
   stand = await openIngestStand()
@@ -652,9 +649,7 @@ describe('releaseSource', () => {
     await stand.takeIn(id)
     await protect(id)
     const target = join(stand.directories.inbox, 'hall-a/x.mp4')
-    const directory = await newDirectory()
-    await writeFile(target, await makeLecture(join(directory, 'other.mp4'), 880))
-    await removeDirectory(directory)
+    await writeFile(target, await makeLecture(880))
     expect(await stand.releaseSource(id)).toEqual({ released: 0 })
     expect(await there(target)).toBe(true)
     const [next = ''] = await stand.lookUntilQuiet()

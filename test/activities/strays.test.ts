@@ -12,7 +12,6 @@ import type { AccountTx } from '../../src/db/connect.ts'
 import { ReelkeepError } from '../../src/domain/errors.ts'
 import { armName, enableFailpoints } from '../../src/failpoints/failpoint.ts'
 import type { FailpointName } from '../../src/failpoints/names.ts'
-import { newDirectory, removeDirectory } from '../media/fixtures.ts'
 import { makeLecture, openIngestStand } from './ingest-fixture.ts'
 import type { IngestStand } from './ingest-fixture.ts'
 
@@ -22,9 +21,7 @@ let armed: string
 let id: string
 
 beforeAll(async () => {
-  const directory = await newDirectory()
-  lecture = await makeLecture(join(directory, 'lecture.mp4'))
-  await removeDirectory(directory)
+  lecture = await makeLecture()
 })
 beforeEach(async () => {
   stand = await openIngestStand()
