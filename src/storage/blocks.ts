@@ -1,8 +1,9 @@
 import type { FileHandle } from 'node:fs/promises'
 import { bytesPer, msPer } from '../domain/units.ts'
+import { keepBuffers } from './buffers.ts'
 
-/** Two of these are held: one is read into while the other is worked on. Half a MiB each is as fast as SHA-256 itself. */
-const blockBytes = 512 * bytesPer.kib
+/** A reader holds two: one is read into while the other is worked on. Half a MiB each is as fast as SHA-256 itself. */
+const buffers = keepBuffers(512 * bytesPer.kib, 16)
 
 /** A disk that says nothing for this long counts as gone (hung network mounts). */
 export const diskIdleMs = 2 * msPer.minute
@@ -17,10 +18,10 @@ export const silentDisk = () => new Error(`no byte for ${diskIdleMs} ms`)
  * @throws the signal's reason, or the file system's own error
  */
 export async function* readBlocks(handle: FileHandle, signal?: AbortSignal): AsyncGenerator<Buffer> {
-  const [one, other] = [Buffer.allocUnsafeSlow(blockBytes), Buffer.allocUnsafeSlow(blockBytes)]
+  const [one, other] = [buffers.take(), buffers.take()]
   let at = 0
   const readInto = async (buffer: Buffer) => {
-    const { bytesRead } = await handle.read(buffer, 0, blockBytes, at)
+    const { bytesRead } = await handle.read(buffer, 0, buffers.sizeBytes, at)
     at += bytesRead
     return buffer.subarray(0, bytesRead)
   }
@@ -28,14 +29,17 @@ export async function* readBlocks(handle: FileHandle, signal?: AbortSignal): Asy
   try {
     for (let next = other; ;) {
       const block = await within(reading, signal)
-      if (block.length === 0) return
+      if (block.length === 0) break
       // Short reads happen; where the next one starts is known only now.
       reading = readInto(next)
       yield block
       next = next === other ? one : other
     }
+    // Only here nobody uses them any more: who ends early may still be writing one, and a read may be under way.
+    buffers.give(one)
+    buffers.give(other)
   } finally {
-    // Nobody may get this memory, and no other file this descriptor, while a read is under way. A hung disk is not waited for.
+    // No other file may get this descriptor while a read is under way. A hung disk is not waited for.
     void reading.catch(() => undefined).then(() => handle.close())
   }
 }

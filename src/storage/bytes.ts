@@ -100,42 +100,39 @@ export function measureSource(
   }
 }
 
-/**
- * Passes a stream on with the product's errors instead of a vendor's, and ends it when nothing came for too long: a
- * half-open connection would otherwise hold a worker for ever.
- */
-export function guardStream(
-  inner: Readable,
-  options: {
-    idleMs: number
-    signal?: AbortSignal | undefined
-    explain: (error: unknown) => Error
-    stalled: () => Error
-  },
-): Readable {
-  async function* chunks(): AsyncGenerator<Buffer> {
-    let timer: NodeJS.Timeout | undefined
-    const rearm = () => {
-      clearTimeout(timer)
-      timer = setTimeout(() => inner.destroy(options.stalled()), options.idleMs)
+/** How a stream of a store's is watched, and how its failures are said. */
+export interface StreamGuard {
+  /** Longest wait for the next bytes, in milliseconds: a half-open connection would otherwise hold a worker for ever. */
+  readonly idleMs: number
+  readonly signal?: AbortSignal | undefined
+  readonly explain: (error: unknown) => Error
+  readonly stalled: () => Error
+}
+
+/** Passes a stream's chunks on with the product's errors instead of a vendor's, and ends it when nothing came for too long. */
+export async function* guardBlocks(inner: Readable, guard: StreamGuard): AsyncGenerator<Buffer> {
+  // A slow consumer is no stall: only what is waited for here can be late.
+  let waiting = true
+  const timer = setTimeout(() => (waiting ? inner.destroy(guard.stalled()) : timer.refresh()), guard.idleMs)
+  try {
+    for await (const chunk of abortable(inner, guard.signal)) {
+      waiting = false
+      yield chunk
+      waiting = true
+      timer.refresh()
     }
-    try {
-      rearm()
-      for await (const chunk of abortable(inner, options.signal)) {
-        // A slow consumer is no stall: the clock stands still while the chunk is being used.
-        clearTimeout(timer)
-        yield chunk
-        rearm()
-      }
-    } catch (error) {
-      options.signal?.throwIfAborted()
-      throw error instanceof ReelkeepError ? error : options.explain(error)
-    } finally {
-      clearTimeout(timer)
-      inner.destroy()
-    }
+  } catch (error) {
+    guard.signal?.throwIfAborted()
+    throw error instanceof ReelkeepError ? error : guard.explain(error)
+  } finally {
+    clearTimeout(timer)
+    inner.destroy()
   }
-  const outer = Readable.from(chunks(), { objectMode: false, highWaterMark: chunkBytes })
+}
+
+/** As {@link guardBlocks}, for those who want a stream. */
+export function guardStream(inner: Readable, guard: StreamGuard): Readable {
+  const outer = Readable.from(guardBlocks(inner, guard), { objectMode: false, highWaterMark: chunkBytes })
   outer.once('close', () => inner.destroy())
   return outer
 }

@@ -10,7 +10,7 @@ import type { ByteSource, PutOptions, PutResult, Store } from './store.ts'
  * @throws object_exists, object_cold, store_*
  */
 export async function settleExisting(
-  store: Pick<Store, 'label' | 'stat' | 'read'>,
+  store: Pick<Store, 'label' | 'stat' | 'read' | 'blocks'>,
   key: string,
   source: ByteSource,
   options: PutOptions,

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { ReelkeepError } from '../domain/errors.ts'
 import { openLocalStore } from './local.ts'
 import { openS3Store } from './s3.ts'
-import type { S3StoreOptions } from './s3.ts'
+import type { S3StoreOptions } from './s3-place.ts'
 import { openSftpStore } from './sftp.ts'
 import type { Store } from './store.ts'
 

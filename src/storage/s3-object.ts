@@ -1,3 +1,5 @@
+import { s3Failure } from './s3-errors.ts'
+import type { S3Place } from './s3-place.ts'
 import type { ObjectInfo } from './store.ts'
 
 /** Storage classes whose objects must be restored before they can be read. */
@@ -18,5 +20,16 @@ export function describeS3Object(
     fileId: (found.ETag ?? '').replaceAll('"', ''),
     tier: coldClasses.has(found.StorageClass ?? '') ? 'cold' : 'hot',
     special: null,
+  }
+}
+
+/** The object, or `null` where there is none, or no bucket either: the answer to a HEAD has no body that could say which. */
+export async function headObject(place: S3Place, key: string): Promise<ObjectInfo | null> {
+  try {
+    const head = await place.client.headObject({ Bucket: place.options.bucket, Key: place.full(key) })
+    return describeS3Object(key, head.ContentLength, head)
+  } catch (error) {
+    if (s3Failure(error).status === 404) return null
+    throw error
   }
 }

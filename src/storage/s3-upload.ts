@@ -3,6 +3,7 @@ import { crc32 } from 'node:zlib'
 import { hasCode, ReelkeepError } from '../domain/errors.ts'
 import { bytesPer } from '../domain/units.ts'
 import { failpoint } from '../failpoints/failpoint.ts'
+import { keepBuffers } from './buffers.ts'
 import { measureSource } from './bytes.ts'
 import type { MeasuredSource } from './bytes.ts'
 import type { ByteSource, PutOptions, PutResult } from './store.ts'
@@ -32,6 +33,10 @@ export interface MultipartCalls {
 
 /** Objects below this are sent in one request. */
 export const singlePutBytes = 16 * bytesPer.mib
+
+/** What is sent is held here: a part, or a whole object. After a failed request its connection may still be sending it, so it is not given back. */
+export const partBuffers = keepBuffers(singlePutBytes, 8)
+
 const mostParts = 9000
 const mostPartsInFlight = 8
 const mostBytesInFlight = 256 * bytesPer.mib
@@ -75,7 +80,7 @@ async function uploadTo(
   options: PutOptions,
 ): Promise<PutResult | null> {
   const present = new Map(held.map((part) => [part.number, part]))
-  const measured = measureSource(source, key, options)
+  const measured = measureSource(source, key, options, { borrow: true })
   const parts = await sendParts(calls, uploadId, present, measured, options).catch(async (error: unknown) => {
     // The source is not what was promised: nothing of this upload is of use to anybody.
     if (isSourceFault(error)) await calls.abort(uploadId)
@@ -115,6 +120,7 @@ async function sendParts(
     else if (!holds(held, bytes)) foreign.push(partNumber)
     // Some servers keep a part's CRC but do not list it.
     else sent.push(calls.wantsCrc32 ? { ...held, crc32: crc32Of(bytes) } : held)
+    if (bytes.length === singlePutBytes) partBuffers.give(bytes)
     options.onProgress?.((doneBytes += bytes.length))
   }
   try {
@@ -151,23 +157,23 @@ function crc32Of(bytes: Buffer): string {
   return crc.toString('base64')
 }
 
-/** Cuts a stream into pieces of exactly this many bytes (the last may be shorter), holding one piece at a time. */
-async function* inPieces(chunks: AsyncIterable<Buffer>, pieceBytes: number): AsyncGenerator<Buffer> {
-  let held: Buffer[] = []
-  let heldBytes = 0
-  for await (const chunk of chunks) {
-    let rest = chunk
-    while (heldBytes + rest.length >= pieceBytes) {
-      const taken = pieceBytes - heldBytes
-      yield Buffer.concat([...held, rest.subarray(0, taken)])
-      rest = rest.subarray(taken)
-      held = []
-      heldBytes = 0
+/** Cuts what comes in blocks into pieces of exactly this many bytes (the last may be shorter), each in memory of its own. */
+async function* inPieces(blocks: AsyncIterable<Buffer>, pieceBytes: number): AsyncGenerator<Buffer> {
+  const take = () => (pieceBytes === partBuffers.sizeBytes ? partBuffers.take() : Buffer.allocUnsafeSlow(pieceBytes))
+  let piece = take()
+  let filled = 0
+  for await (const block of blocks) {
+    for (let taken = 0; taken < block.length;) {
+      const copied = block.copy(piece, filled, taken)
+      taken += copied
+      filled += copied
+      if (filled < pieceBytes) continue
+      yield piece
+      piece = take()
+      filled = 0
     }
-    if (rest.length > 0) held.push(rest)
-    heldBytes += rest.length
   }
-  if (heldBytes > 0) yield Buffer.concat(held)
+  if (filled > 0) yield piece.subarray(0, filled)
 }
 
 function isSourceFault(error: unknown): boolean {
