@@ -42,7 +42,7 @@ if (values.list === true) {
     ...(values.only === undefined ? {} : { REELKEEP_CHAOS_ONLY: values.only }),
   })
 } else if (values.ports === true) {
-  runSuite('test/chaos/twenty-percent.chaos.ts', values.seed === undefined ? {} : { SEED: values.seed })
+  runSuite('test/chaos/ports.chaos.ts', values.seed === undefined ? {} : { SEED: values.seed })
 } else if (values.seed !== undefined || values.minutes !== undefined) {
   runSuite('test/chaos/storm.chaos.ts', {
     REELKEEP_CHAOS_SEED: values.seed ?? String(randomInt(1, 1_000_000)),

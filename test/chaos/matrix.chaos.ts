@@ -17,7 +17,7 @@ import { startWorld } from '../setup/world.ts'
 import type { World } from '../setup/world.ts'
 import { scenarioOf, scenarios } from './lives.ts'
 import type { Fault, Rest, Stage } from './lives.ts'
-import { hastyPolicy, listPlayed, Watcher, writeBundle } from './system.ts'
+import { describeBucket, hastyPolicy, listPlayed, Watcher, writeBundle } from './system.ts'
 import { startWorkerPool } from './worker-pool.ts'
 import type { WorkerPool } from './worker-pool.ts'
 
@@ -207,7 +207,6 @@ async function explainLife(recordingId: string): Promise<string> {
 
 function places(): OraclePlace[] {
   const { home } = world
-  const [accessKeyId = '', secretAccessKey = ''] = seaweed.secret.split(':')
   return [
     ...[...new Set(['inbox', ...stage.dropped.map(({ inbox }) => inbox)])].map((name) => ({
       name,
@@ -219,17 +218,7 @@ function places(): OraclePlace[] {
     { name: 'primary', role: 'primary', site: 'a', kind: 'directory', path: join(home, 'primary') },
     { name: 'backup', role: 'backup', site: 'b', kind: 'directory', path: join(home, 'backup') },
     { name: 'far', role: 'backup', site: 'd', kind: 'directory', path: sshd.directory },
-    {
-      name: 'bucket',
-      role: 'backup',
-      site: 'c',
-      kind: 's3',
-      endpoint: seaweed.endpoint,
-      bucket: seaweed.bucket,
-      prefix: 'kept',
-      accessKeyId,
-      secretAccessKey,
-    },
+    { name: 'bucket', role: 'backup', site: 'c', ...describeBucket(seaweed, 'kept') },
   ]
 }
 

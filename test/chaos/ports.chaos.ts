@@ -1,187 +1,110 @@
-import { execFileSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { generateSmall } from '../../src/dev/sample.ts'
 import type { Command } from '../../src/domain/commands.ts'
-import { hasCode } from '../../src/domain/errors.ts'
 import { msPer } from '../../src/domain/units.ts'
-import type { RecordingDetail } from '../../src/domain/recording.ts'
+import { describeViolations, judge } from '../oracle/judge.ts'
+import type { Dropped, Told } from '../oracle/judge.ts'
+import type { ProxyPlan } from '../servers/fault-proxy.ts'
 import { startChaosStand, twentyPercent } from './stand.ts'
 import type { ChaosStand, Port } from './stand.ts'
-import type { ProxyPlan } from '../servers/fault-proxy.ts'
+import { command, describeDrop, makeUnique, Watcher } from './system.ts'
+import type { Sight } from './system.ts'
 
 const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1_000_000))
 
-/** One drop and how far its life was pushed. */
-interface Drop {
-  readonly path: string
-  readonly sha256: string
-  /** What was seen to hold while the copies still stood. */
-  protectedWhenSeen: boolean
-  sourceGone: boolean
-  /** Requests keep their id: said again after a lost answer, they count once. */
-  readonly requests: Map<string, string>
-  forwarded: Set<string>
-  lastPushMs: number
-  last: RecordingDetail | null
+/** A stand, what recorders left on it and what people were told there. */
+interface Scene {
+  readonly stand: ChaosStand
+  readonly watcher: Watcher
+  readonly base: Buffer
+  readonly dropped: Dropped[]
+  readonly told: Told[]
 }
 
-async function drop(stand: ChaosStand, count: number, first = 1): Promise<Drop[]> {
-  const drops: Drop[] = []
-  for (let number = first; number < first + count; number += 1) {
-    const file = join(stand.world.home, `sample-${number}.mp4`)
-    await generateSmall(file, { ffmpegPath: inject('ffmpegPath'), seed: seed + number, codec: 'h264-aac' })
-    const path = `${number % 2 === 0 ? 'hall' : 'room'}/lecture-${number}.mp4`
-    const sha256 = createHash('sha256')
-      .update(await readFile(file))
-      .digest('hex')
-    await stand.upload(file, path)
-    drops.push({
-      path,
-      sha256,
-      protectedWhenSeen: false,
-      sourceGone: false,
-      requests: new Map(),
-      forwarded: new Set(),
-      lastPushMs: 0,
-      last: null,
-    })
-  }
-  return drops
-}
-
-/** Looks at one recording and does what people would: claim, retry, approve; and lets its years pass. */
-async function push(stand: ChaosStand, one: Drop): Promise<void> {
+async function openScene(primaryKind: 'double' | 'seaweed'): Promise<Scene> {
+  const stand = await startChaosStand(seed, primaryKind)
   const { world } = stand
-  // The source is looked at first: once it is gone, what follows must already have been true.
-  const sourceGone = !(await stand.holdsSource(one.path))
-  const id = await findRecordingId(stand, one)
-  if (id === null) {
-    expect(sourceGone, `the source of ${one.path} is gone and there is no recording`).toBe(false)
-    await resolveDeposit(stand, one)
-    return
-  }
-  const seen = await world.detail(id)
-  one.last = seen
-  if (seen === null) return
-  if (sourceGone && !one.sourceGone) expectProtected(seen, `${one.path}: its source left the inbox`)
-  one.sourceGone ||= sourceGone
-  if (Date.now() - one.lastPushMs < 2000) return
-  one.lastPushMs = Date.now()
-  if (seen.problem !== null) {
-    await give(stand, one, id, { kind: 'resolve', option: 'retry' }, `retry-${Date.now()}`)
-    return
-  }
-  if (seen.state === 'awaiting_claim') await give(stand, one, id, { kind: 'claim' }, 'claim', 'ben')
-  if (seen.state === 'retained') {
-    if (!one.protectedWhenSeen) await expectWholeCopies(stand, one, seen)
-    one.protectedWhenSeen = true
-    await forward(stand, one, id, 'retention', 2 * msPer.year + msPer.day)
-  }
-  if (seen.state === 'disposition_requested')
-    await give(stand, one, id, { kind: 'approveDeletion', planHash: seen.facts.planHash ?? '' }, 'approve', 'ben')
-  if (seen.state === 'trashed') await forward(stand, one, id, 'undo', 15 * msPer.day)
+  await world.addRecorder({ name: 'hall', assignment: 'automatic', defaultOwnerId: world.people.ada.personId })
+  await world.addRecorder({ name: 'room', assignment: 'manager', managerId: world.people.ben.personId })
+  const file = join(world.home, 'base.mp4')
+  await generateSmall(file, { ffmpegPath: inject('ffmpegPath'), seed, codec: 'h264-aac' })
+  const watcher = await Watcher.open(world.adminUrl)
+  return { stand, watcher, base: await readFile(file), dropped: [], told: [] }
 }
 
-async function findRecordingId(stand: ChaosStand, one: Drop): Promise<string | null> {
-  const rows = await stand.world.db.asAccount(stand.world.accountId, (tx) =>
-    tx
-      .selectFrom('recordings as r')
-      .innerJoin('deposits as d', 'd.id', 'r.deposit_id')
-      .select('r.id')
-      .where('d.path', '=', one.path)
-      .execute(),
-  )
-  expect(rows.length, `recordings of ${one.path}`).toBeLessThanOrEqual(1)
-  return rows[0]?.id ?? null
+async function closeScene({ stand, watcher }: Scene): Promise<void> {
+  await watcher.close()
+  await stand.stop()
 }
 
-/** A deposit can be parked before it is a recording: the problem then stands on the deposit's own life. */
-async function resolveDeposit(stand: ChaosStand, one: Drop): Promise<void> {
-  if (Date.now() - one.lastPushMs < 5000) return
-  one.lastPushMs = Date.now()
-  const rows = await stand.world.db.asAccount(stand.world.accountId, (tx) =>
-    tx.selectFrom('deposits').select(['id', 'state']).where('path', '=', one.path).execute(),
-  )
-  for (const { id, state } of rows)
-    if (state === 'complete' || state === 'quarantined')
-      await give(stand, one, id, { kind: 'resolve', option: 'retry' }, `retry-${Date.now()}`)
+/** Drops recordings, by turns where they go to their owner by themselves and where they wait for a claim. */
+async function drop({ stand, base, dropped }: Scene, directories: readonly ('hall' | 'room')[]): Promise<string[]> {
+  const paths = directories.map((directory, index) => `${directory}/lecture-${dropped.length + index}.mp4`)
+  for (const path of paths) {
+    const bytes = makeUnique(base)
+    dropped.push(describeDrop('inbox', path, bytes, 'whole'))
+    await stand.upload(bytes, path)
+  }
+  return paths
 }
 
-/** As the API does: an answer that did not come is asked for again, under the same id; a refusal is an answer. */
-async function give(
-  stand: ChaosStand,
-  one: Drop,
-  id: string,
-  command: Command,
-  what: string,
-  who: 'ada' | 'ben' = 'ada',
-): Promise<void> {
-  const requestId = `${id}-${what}`
-  one.requests.set(what, requestId)
-  await stand.world.give(id, stand.world.people[who], command, requestId).catch((error: unknown) => {
-    const passes =
-      hasCode(error, 'pipeline_unavailable') || hasCode(error, 'wrong_state') || hasCode(error, 'not_claimable')
-    if (!passes && !hasCode(error, 'already_claimed')) throw error
+/** What people do about what they see: claim, retry, approve. */
+function answerTo(sight: Sight): { command: Command; who: 'ada' | 'ben' } | null {
+  if (sight.problems.length > 0) return { command: { kind: 'resolve', option: 'retry' }, who: 'ada' }
+  if (sight.state === 'awaiting_claim') return { command: { kind: 'claim' }, who: 'ben' }
+  if (sight.state === 'disposition_requested')
+    return { command: { kind: 'approveDeletion', planHash: sight.planHash ?? '' }, who: 'ben' }
+  return null
+}
+
+/** Until the recordings at these paths are purged, or time is up. The oracle looks in every few seconds. */
+async function live(scene: Scene, paths: readonly string[], forMs: number): Promise<readonly Sight[]> {
+  const { stand, watcher, told } = scene
+  const untilMs = Date.now() + forMs
+  const sights = () => watcher.sights.filter(({ path }) => paths.includes(path))
+  const isOver = () => sights().filter(({ state }) => state === 'purged').length === paths.length
+  const person = async (path: string) => {
+    while (Date.now() < untilMs && !isOver()) {
+      await pause(1000)
+      const sight = sights().find((one) => one.path === path)
+      const answer = sight === undefined ? null : answerTo(sight)
+      if (sight === undefined || answer === null) continue
+      await command(stand.world, told, sight.depositId, stand.world.people[answer.who], answer.command)
+      await pause(2000)
+    }
+  }
+  const oracle = async () => {
+    while (Date.now() < untilMs && !isOver()) {
+      await pause(5000)
+      await expectPromisesKept(scene, false)
+    }
+  }
+  await Promise.all([oracle(), ...paths.map(person)])
+  return sights()
+}
+
+async function expectPromisesKept({ stand, dropped, told }: Scene, settled: boolean): Promise<void> {
+  const { world } = stand
+  const violations = await judge({
+    databaseUrl: world.adminUrl,
+    temporal: world.config.temporal,
+    places: stand.places,
+    dropped,
+    told,
+    settled,
+    graceMs: 120_000,
   })
+  expect(violations, describeViolations(violations)).toEqual([])
 }
 
-async function forward(stand: ChaosStand, one: Drop, id: string, what: string, ms: number): Promise<void> {
-  if (one.forwarded.has(what)) return
-  one.forwarded.add(what)
-  await stand.world.fastForward(id, ms)
-}
-
-function expectProtected(seen: RecordingDetail, when: string): void {
-  const verified = seen.copies.filter((copy) => copy.state === 'verified' || copy.state === 'purged')
-  const files = new Set(seen.copies.map((copy) => copy.fileName))
-  for (const file of files) {
-    const sites = new Set(verified.filter((copy) => copy.fileName === file).map((copy) => copy.site))
-    expect(sites.size, `${when}: verified sites of ${file}`).toBe(2)
-  }
-}
-
-/** Every file is read by the test itself, in both stores, and hashed. */
-async function expectWholeCopies(stand: ChaosStand, one: Drop, seen: RecordingDetail): Promise<void> {
-  expectProtected(seen, one.path)
-  for (const store of ['primary', 'backup'] as const) {
-    const hashes = await stand.hashes(store)
-    for (const copy of seen.copies.filter((copy) => copy.storeName === store))
-      expect(hashes.get(copy.key), `${copy.key} in ${store}`).toBe(copy.sha256)
-  }
-  const original = seen.copies.find((copy) => copy.kind === 'original')
-  expect(original?.sha256, `the original of ${one.path}`).toBe(one.sha256)
-}
-
-/** The judgement at the end. Everything it says, it looked up itself. */
-async function judge(stand: ChaosStand, drops: readonly Drop[]): Promise<void> {
-  const { world } = stand
-  const count = await world.db.asAccount(world.accountId, (tx) =>
-    tx
-      .selectFrom('recordings')
-      .select('id')
-      .execute()
-      .then((rows) => rows.length),
-  )
-  expect(count, 'recordings').toBe(drops.length)
-  for (const one of drops) {
-    expect(one.last?.state, `${one.path}: ${JSON.stringify(one.last?.problem)}`).toBe('purged')
-    expect(one.protectedWhenSeen, `${one.path} was seen whole`).toBe(true)
-    const certificate = join(world.home, 'certificate.json')
-    await writeFile(certificate, JSON.stringify(one.last?.certificate))
-    const script = new URL('../../scripts/verify-certificate.mjs', import.meta.url).pathname
-    execFileSync(process.execPath, [script, certificate])
-    for (const action of ['command.claim', 'command.approveDeletion'])
-      expect(one.last?.timeline.filter((event) => event.action === action).length, action).toBeLessThanOrEqual(1)
-  }
-  for (const store of ['primary', 'backup'] as const)
-    expect([...(await stand.hashes(store)).keys()], `left in ${store}`).toEqual([])
-  // Each occasion is one Message-ID for each person, however often it had to be handed over.
+/** Each occasion is one Message-ID for each person, however often it had to be handed over. */
+async function expectOneMailEach({ stand }: Scene): Promise<void> {
+  const { world, mails } = stand
   const notices = await world.db.asAccount(world.accountId, (tx) => tx.selectFrom('notices').selectAll().execute())
-  const mailed = new Set(stand.mails.map(({ messageId, to }) => `${messageId} ${to}`))
+  const mailed = new Set(mails.map(({ messageId, to }) => `${messageId} ${to}`))
   for (const { kind, occasion, recipient, recording_id: id } of notices) {
     const ids = [...mailed].filter(
       (mail) => mail.startsWith(`${kind}.${occasion}.`) && mail.endsWith(`.${id}@reelkeep ${recipient}`),
@@ -190,60 +113,50 @@ async function judge(stand: ChaosStand, drops: readonly Drop[]): Promise<void> {
   }
 }
 
-async function addRecorders({ world }: ChaosStand): Promise<void> {
-  await world.addRecorder({ name: 'hall', assignment: 'automatic', defaultOwnerId: world.people.ada.personId })
-  await world.addRecorder({ name: 'room', assignment: 'manager', managerId: world.people.ben.personId })
+async function expectRest(scene: Scene, sights: readonly Sight[]): Promise<void> {
+  for (const { path, state, problems } of sights) expect(state, `${path}: ${JSON.stringify(problems)}`).toBe('purged')
+  await expectPromisesKept(scene, true)
+  await expectOneMailEach(scene)
 }
 
-async function live(stand: ChaosStand, drops: readonly Drop[], forMs: number, over: () => boolean): Promise<void> {
-  const untilMs = Date.now() + forMs
-  while (Date.now() < untilMs && !over()) {
-    await Promise.all(drops.filter((one) => one.last?.state !== 'purged').map((one) => push(stand, one)))
-    await pause(200)
-  }
-}
-
-function report(stand: ChaosStand): string {
+function report({ stand }: Scene): string {
   const lines = Object.entries(stand.proxies).map(([name, { log, calls }]) => {
     const kinds = [...new Set(log.map(({ kind }) => kind))].map(
       (kind) => `${kind} ${log.filter((event) => event.kind === kind).length}`,
     )
     return `${name}: ${log.length} faults in ${calls} calls (${kinds.join(', ')})`
   })
-  return [...lines, `primary, by itself: ${JSON.stringify(stand.double?.struck ?? {})}`].join('\n')
+  return [`SEED=${seed}`, ...lines, `primary, by itself: ${JSON.stringify(stand.double?.struck ?? {})}`].join('\n')
 }
 
-const minute = msPer.minute
+const { minute } = msPer
 
 describe.each(['double', 'seaweed'] as const)('whole lives, the primary store on %s', (primaryKind) => {
   test(
     '20 % of the calls fail on every port; when that ends, everything comes to rest',
     { timeout: 20 * minute },
     async () => {
-      process.stdout.write(`SEED=${seed}\n`)
-      const stand = await startChaosStand(seed, primaryKind)
+      const scene = await openScene(primaryKind)
+      const { stand } = scene
       try {
-        await addRecorders(stand)
         for (const [name, plan] of Object.entries(twentyPercent))
           if (name !== 'primary' || stand.double === null) stand.proxies[name as Port].setPlan(plan)
         stand.double?.setRandomFaults({ seed, rate: 0.2, without: ['corrupt_at_rest', 'no_effect'] })
         // A worker that gives up ends its process in production; here it must not come to that.
         let gaveUp: unknown = null
         stand.world.workers.done.catch((error: unknown) => (gaveUp = error))
-        const drops = await drop(stand, 4)
-        const done = () => drops.every((one) => one.last?.state === 'purged')
-        await live(stand, drops, Number(process.env['CHAOS_MS'] ?? 1.5 * minute), done)
+        const paths = await drop(scene, ['room', 'hall', 'room', 'hall'])
+        const stormy = await live(scene, paths, Number(process.env['CHAOS_MS'] ?? 1.5 * minute))
         process.stdout.write(
-          `${drops.map((one) => `${one.path} ${one.last?.state} ${one.last?.problem?.code ?? ''}`).join('\n')}\n${report(stand)}\n`,
+          `${stormy.map(({ path, state, problems }) => `${path} ${state} ${problems.map(({ code }) => code).join()}`).join('\n')}\n`,
         )
         for (const proxy of Object.values(stand.proxies)) proxy.heal()
         stand.double?.setRandomFaults(null)
-        await live(stand, drops, 5 * minute, done)
-        await judge(stand, drops)
+        await expectRest(scene, await live(scene, paths, 5 * minute))
         expect(gaveUp).toBeNull()
       } finally {
-        process.stdout.write(`SEED=${seed}\n${report(stand)}\n`)
-        await stand.stop()
+        process.stdout.write(`${report(scene)}\n`)
+        await closeScene(scene)
       }
     },
   )
@@ -260,25 +173,20 @@ const alone: Readonly<Record<Port, ProxyPlan>> = {
 }
 
 describe('one port fails, the others do not', () => {
-  let stand: ChaosStand
-  const all: Drop[] = []
+  let scene: Scene
   beforeAll(async () => {
-    stand = await startChaosStand(seed, 'double')
-    await addRecorders(stand)
+    scene = await openScene('double')
   })
-  afterAll(() => stand?.stop())
+  afterAll(() => closeScene(scene))
 
   test.each(Object.entries(alone))('%s', { timeout: 10 * minute }, async (name, plan) => {
-    const proxy = stand.proxies[name as Port]
+    const proxy = scene.stand.proxies[name as Port]
     proxy.setPlan(plan)
-    // An odd one waits for a claim and is told of by mail.
-    const drops = await drop(stand, 1, all.length * 2 + 1)
-    all.push(...drops)
-    const done = () => drops.every((one) => one.last?.state === 'purged')
-    await live(stand, drops, minute / 2, done)
+    // One that waits for a claim and is told of by mail.
+    const paths = await drop(scene, ['room'])
+    await live(scene, paths, minute / 2)
     proxy.heal()
-    await live(stand, drops, 4 * minute, done)
-    process.stdout.write(`SEED=${seed} ${report(stand)}\n`)
-    await judge(stand, all)
+    await expectRest(scene, await live(scene, paths, 4 * minute))
+    process.stdout.write(`${report(scene)}\n`)
   })
 })

@@ -1,20 +1,18 @@
-import { createHash } from 'node:crypto'
-import { copyFile, mkdir, readdir, readFile, rename } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
 import { SMTPServer } from 'smtp-server'
 import { inject } from 'vitest'
+import type { OraclePlace } from '../oracle/judge.ts'
 import { startFaultProxy } from '../servers/fault-proxy.ts'
 import type { FaultProxy, ProxyFaultKind, ProxyPlan } from '../servers/fault-proxy.ts'
 import { startS3Double } from '../servers/s3-double.ts'
 import type { S3Double } from '../servers/s3-double.ts'
 import { startSeaweed } from '../servers/s3.ts'
-import type { S3Server } from '../servers/s3.ts'
 import { startSshd } from '../servers/sftp.ts'
 import type { SftpServer } from '../servers/sftp.ts'
 import { startWorld } from '../setup/world.ts'
 import type { World } from '../setup/world.ts'
+import { deposit, describeBucket, hastyPolicy } from './system.ts'
 
 /** The ports of a whole system, each of which can be made to fail. */
 export type Port = 'inbox' | 'primary' | 'backup' | 'smtp' | 'postgres' | 'temporal'
@@ -31,12 +29,10 @@ export interface ChaosStand {
   readonly proxies: Readonly<Record<Port, FaultProxy>>
   readonly double: S3Double | null
   readonly mails: readonly ArrivedMail[]
+  /** Its places by the doors behind every fault. */
+  readonly places: readonly OraclePlace[]
   /** Uploads as a recorder does: under a temporary name, then renamed. */
-  upload(from: string, path: string): Promise<void>
-  /** True while the source is still in the inbox. */
-  holdsSource(path: string): Promise<boolean>
-  /** Key and SHA-256 of every object in a store, read past every fault. */
-  hashes(store: 'primary' | 'backup'): Promise<ReadonlyMap<string, string>>
+  upload(bytes: Buffer, path: string): Promise<void>
   stop(): Promise<void>
 }
 
@@ -63,6 +59,7 @@ export async function startChaosStand(seed: number, primaryKind: 'double' | 'sea
   const at = (server: SftpServer, name: string, { port }: FaultProxy) =>
     server.url().replace(server.secretName, name).replace(`:${server.port}/`, `:${port}/`)
   const world = await startWorld({
+    policy: hastyPolicy,
     urls: {
       inbox: at(inbox, 'INBOX', proxies.inbox),
       primary: primary.url('kept', { endpoint: `http://127.0.0.1:${proxies.primary.port}` }),
@@ -82,15 +79,12 @@ export async function startChaosStand(seed: number, primaryKind: 'double' | 'sea
     proxies,
     double,
     mails: smtp.mails,
-    async upload(from, path) {
-      const to = join(inbox.directory, path)
-      await mkdir(join(to, '..'), { recursive: true })
-      await copyFile(from, `${to}.part`)
-      await rename(`${to}.part`, to)
-    },
-    holdsSource: async (path) =>
-      (await readdir(join(inbox.directory, path, '..'))).includes(path.slice(path.lastIndexOf('/') + 1)),
-    hashes: (store) => (store === 'backup' ? hashDirectory(backup.directory) : hashBucket(primary, double)),
+    places: [
+      { name: 'inbox', role: 'inbox', site: 'a', kind: 'directory', path: inbox.directory },
+      { name: 'primary', role: 'primary', site: 'a', ...describeBucket(primary, 'kept', double?.plainEndpoint) },
+      { name: 'backup', role: 'backup', site: 'b', kind: 'directory', path: backup.directory },
+    ],
+    upload: (bytes, path) => deposit(join(inbox.directory, path), bytes, 'rename'),
     async stop() {
       for (const proxy of Object.values(proxies)) proxy.heal()
       await world.stop()
@@ -123,32 +117,6 @@ async function startMailServer() {
     port: (server.server.address() as AddressInfo).port,
     stop: () => new Promise<void>((resolve) => server.close(() => resolve())),
   }
-}
-
-const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
-
-async function hashDirectory(root: string): Promise<ReadonlyMap<string, string>> {
-  const hashes = new Map<string, string>()
-  for (const entry of await readdir(root, { recursive: true, withFileTypes: true })) {
-    const path = join(entry.parentPath, entry.name)
-    const key = path.slice(root.length + 1)
-    if (entry.isFile() && !key.startsWith('.tmp/')) hashes.set(key, sha256(await readFile(path)))
-  }
-  return hashes
-}
-
-async function hashBucket(server: S3Server, double: S3Double | null): Promise<ReadonlyMap<string, string>> {
-  const prefix = 'kept/'
-  if (double !== null)
-    return new Map([...double.objects()].map(([key, bytes]) => [key.slice(prefix.length), sha256(bytes)]))
-  const hashes = new Map<string, string>()
-  const listed = await server.client.listObjectsV2({ Bucket: server.bucket, Prefix: prefix })
-  for (const { Key = '' } of listed.Contents ?? []) {
-    const { Body } = await server.client.getObject({ Bucket: server.bucket, Key })
-    const bytes = Body instanceof Readable ? Buffer.concat(await Body.toArray()) : Buffer.alloc(0)
-    hashes.set(Key.slice(prefix.length), sha256(bytes))
-  }
-  return hashes
 }
 
 /*

@@ -25,7 +25,7 @@ import { act, tidyUp } from './storm-people.ts'
 import type { Person } from './storm-people.ts'
 import { freezeTree, makeSmallDisk, startApiProcess, startStormServers } from './storm-servers.ts'
 import type { Restarted, SmallDisk, StormServers } from './storm-servers.ts'
-import { hastyPolicy, writeBundle } from './system.ts'
+import { describeBucket, hastyPolicy, writeBundle } from './system.ts'
 import { startWorkerPool } from './worker-pool.ts'
 import type { WorkerPool } from './worker-pool.ts'
 
@@ -274,19 +274,11 @@ async function comeToRest(): Promise<string[]> {
 }
 
 function places(): OraclePlace[] {
-  const [accessKeyId = '', secretAccessKey = ''] = seaweed.secret.split(':')
-  const bucket = {
-    kind: 's3',
-    endpoint: seaweed.endpoint,
-    bucket: seaweed.bucket,
-    accessKeyId,
-    secretAccessKey,
-  } as const
   return [
     { name: 'inbox', role: 'inbox', site: 'a', kind: 'directory', path: inboxSshd.directory },
-    { name: 'bucket-inbox', role: 'inbox', site: 'b', ...bucket, prefix: 'in' },
+    { name: 'bucket-inbox', role: 'inbox', site: 'b', ...describeBucket(seaweed, 'in') },
     { name: 'primary', role: 'primary', site: 'a', kind: 'directory', path: disks[0]!.path },
-    { name: 'backup', role: 'backup', site: 'b', ...bucket, prefix: 'kept' },
+    { name: 'backup', role: 'backup', site: 'b', ...describeBucket(seaweed, 'kept') },
     { name: 'far', role: 'backup', site: 'c', kind: 'directory', path: backupSshd.directory },
   ]
 }

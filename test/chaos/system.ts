@@ -12,6 +12,7 @@ import { msPer } from '../../src/domain/units.ts'
 import { armName } from '../../src/failpoints/failpoint.ts'
 import type { FailpointAction, FailpointName } from '../../src/failpoints/names.ts'
 import type { Dropped, Told } from '../oracle/judge.ts'
+import type { S3Server } from '../servers/s3.ts'
 import type { World } from '../setup/world.ts'
 
 /** Retention that is over in seconds, so that whole lives pass on the real clock. */
@@ -47,6 +48,11 @@ export interface Sight {
 
 /** Looks at all deposits at once, again and again: a hundred lives must not cost a hundred looks. */
 export class Watcher {
+  /** What the last look saw, the newest first. */
+  get sights(): readonly Sight[] {
+    return this.#sights
+  }
+
   readonly #client: Client
   #sights: readonly Sight[] = []
   #stopped = false
@@ -193,6 +199,12 @@ export function makeUnique(base: Buffer, padBytes = 0): Buffer {
 export function describeDrop(inbox: string, path: string, bytes: Buffer, kind: Dropped['kind']): Dropped {
   const sha256 = createHash('sha256').update(bytes).digest('hex')
   return { inbox, path, sha256, sizeBytes: bytes.length, kind, finishedAtMs: Date.now() }
+}
+
+/** A prefix of an S3 server's bucket, as the oracle opens it. */
+export function describeBucket({ bucket, secret, ...server }: S3Server, prefix: string, endpoint = server.endpoint) {
+  const [accessKeyId = '', secretAccessKey = ''] = secret.split(':')
+  return { kind: 's3' as const, endpoint, bucket, prefix, accessKeyId, secretAccessKey }
 }
 
 /** Puts bytes into a directory the way a careful recorder does (`rename`), or a careless one (`write`). */

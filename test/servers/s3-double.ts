@@ -70,6 +70,8 @@ export interface S3RandomFaults {
 
 /** The double: an S3 server in this process that keeps everything in memory. */
 export interface S3Double extends S3Server {
+  /** Another door to the same objects: no fault meets who comes this way, and what is asked here is not written down. */
+  readonly plainEndpoint: string
   /** Faults to come, in order. Tests push and look here; an empty list is a healthy server. */
   readonly faults: S3Fault[]
   /** What was asked, in order. */
@@ -142,24 +144,19 @@ export async function startS3Double(): Promise<S3Double> {
     keyId: null,
     bucketExists: true,
   }
-  const server = createServer((request, response) => {
-    serve(state, request, response).catch((error: unknown) => response.destroy(new Error(String(error))))
+  const server = await listen(state, (operation) => {
+    state.requests.push(operation)
+    return takeFault(state, operation) ?? drawFault(state, operation)
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  if (address === null || typeof address === 'string') throw new Error('a TCP server without a port')
+  const plain = await listen(state, () => undefined)
   const running = {
     home: '',
     signal: () => {},
-    async stop() {
-      server.closeAllConnections()
-      server.close()
-      await once(server, 'close')
-    },
+    stop: async () => void (await Promise.all([server.stop(), plain.stop()])),
   }
   return {
-    ...describeS3(running, address.port, clientFor(`http://127.0.0.1:${address.port}`), bucket),
+    ...describeS3(running, server.port, clientFor(`http://127.0.0.1:${server.port}`), bucket),
+    plainEndpoint: `http://127.0.0.1:${plain.port}`,
     faults: state.faults,
     requests: state.requests,
     struck: state.struck,
@@ -178,15 +175,34 @@ export async function startS3Double(): Promise<S3Double> {
   }
 }
 
-async function serve(state: State, request: IncomingMessage, response: ServerResponse): Promise<void> {
+type Fate = (operation: S3Operation) => S3Fault | undefined
+
+async function listen(state: State, fate: Fate) {
+  const server = createServer((request, response) => {
+    serve(state, fate, request, response).catch((error: unknown) => response.destroy(new Error(String(error))))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('a TCP server without a port')
+  return {
+    port: address.port,
+    async stop() {
+      server.closeAllConnections()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
+
+async function serve(state: State, fate: Fate, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const url = new URL(request.url ?? '/', 'http://127.0.0.1')
   const [, , ...rest] = url.pathname.split('/')
   const key = decodeURIComponent(rest.join('/'))
   const body = Buffer.concat((await request.toArray()).map((chunk) => Buffer.from(chunk)))
   const operation = operationOf(request.method ?? 'GET', key, url.searchParams)
   const asked: Asked = { operation, key, query: url.searchParams, headers: request.headers, body }
-  state.requests.push(operation)
-  const does = (takeFault(state, operation) ?? drawFault(state, operation))?.does
+  const does = fate(operation)?.does
   if (does?.kind === 'silence') return
   if (does?.kind === 'cut_before') {
     request.socket.destroy()
@@ -313,6 +329,15 @@ function corruptKept(state: State, { operation, key, query }: Asked): void {
   if (kept !== undefined) kept.bytes = oneBitOver(kept.bytes)
 }
 
+/** What was signed, and what was sent beside it, where it is a hash of the body. */
+function isHashOf(body: Buffer, headers: IncomingMessage['headers']): boolean {
+  const hash = createHash('sha256').update(body).digest()
+  const signed = headers['x-amz-content-sha256']
+  const checksum = headers['x-amz-checksum-sha256']
+  if (checksum !== undefined && checksum !== hash.toString('base64')) return false
+  return typeof signed !== 'string' || !/^[0-9a-f]{64}$/.test(signed) || signed === hash.toString('hex')
+}
+
 // oxlint-disable-next-line consistent-return -- the switch is exhaustive, which the compiler checks
 function carryOutWell(state: State, asked: Asked, does: S3Fault['does'] | undefined): Answer {
   if (!state.bucketExists) return refusal(404, 'NoSuchBucket')
@@ -323,6 +348,7 @@ function carryOutWell(state: State, asked: Asked, does: S3Fault['does'] | undefi
   const expected = asked.headers['x-amz-checksum-crc32']
   if (typeof expected === 'string' && asked.body.length > 0 && crcOf(asked.body) !== expected)
     return refusal(400, 'BadDigest')
+  if (!isHashOf(asked.body, asked.headers)) return refusal(400, 'XAmzContentSHA256Mismatch')
   switch (asked.operation) {
     case 'PutObject':
       return publish(state, asked.key, asked.body, md5(asked.body), asked.headers)
