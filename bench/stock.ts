@@ -125,6 +125,7 @@ async function fillAccount(client: Client, { accountId, inboxId, recordings, who
   await client.query(recordingRows, [accountId])
   await client.query(wordRows)
   await client.query(problemRows, [accountId])
+  await client.query(countRows, [accountId])
   await client.query('drop table stock')
   if (whole) await fillRows(client, accountId)
 }
@@ -184,6 +185,11 @@ const wordRows = `
   insert into recording_words (account_id, recording_id, created_at, word)
   select r.account_id, r.id, r.created_at, word
   from recordings r, unnest(words_of_recording(r.title, r.description, r.tags)) word`
+
+/** As the migration counts the recordings that were there before. */
+const countRows = `
+  insert into state_counts (account_id, state, recordings, bytes)
+  select account_id, state, count(*), sum(size_bytes) from recordings where account_id = $1 group by account_id, state`
 
 /** Some of those that are kept had a problem once, and a few have one now. */
 const problemRows = `

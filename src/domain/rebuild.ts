@@ -34,13 +34,13 @@ export const notInManifests: readonly Loss[] = [
   },
   {
     what: 'recordings that were purged, with their certificates',
-    rows: ['recordings', 'recording_words', 'deposits', 'files', 'copies'],
+    rows: ['recordings', 'recording_words', 'state_counts', 'deposits', 'files', 'copies'],
     columns: ['recordings.certificate'],
     instead: 'certificates that were handed out still verify',
   },
   {
     what: 'recordings that were not sealed yet (no manifest): waiting to be claimed, or being encoded',
-    rows: ['recordings', 'recording_words', 'deposits', 'files', 'copies'],
+    rows: ['recordings', 'recording_words', 'state_counts', 'deposits', 'files', 'copies'],
     instead: 'named above as unsealed; a source that is still in its inbox is taken in again',
   },
   {

@@ -68,6 +68,14 @@ test('common words and tags are common', async () => {
   expect((await found({ tag: stockTag(1) })).length).toBeGreaterThan(50)
 })
 
+test('the counts by state are those of its recordings', async () => {
+  const counted = 'select account_id, state, count(*)::integer, sum(size_bytes)::bigint from recordings group by 1, 2'
+  const kept = 'select account_id, state, recordings, bytes from state_counts'
+  expect(await count(`select count(*) from (${kept}) d`)).toBeGreaterThan(4)
+  expect(await count(`select count(*) from ((${counted}) except (${kept})) d`)).toBe(0)
+  expect(await count(`select count(*) from ((${kept}) except (${counted})) d`)).toBe(0)
+})
+
 test('its words are those that the triggers keep', async () => {
   await admin.query('create temp table filled as table recording_words')
   await admin.query('create temp table said as select id, title, description, tags from recordings')
