@@ -1,10 +1,12 @@
-import { listFilesToCopy, recordStored } from '../db/files.ts'
+import { listFilesToCopy, lockUnsealed, recordStored } from '../db/files.ts'
 import { manifestKey } from '../domain/archive.ts'
+import { sameContent } from '../domain/fixity.ts'
 import { failpoint } from '../failpoints/failpoint.ts'
+import { readBack } from '../storage/copy.ts'
 import { withHeartbeat } from './beat.ts'
-import type { ActivityDeps } from './deps.ts'
+import type { ActivityDeps, PlacedStore } from './deps.ts'
 import { composeManifest, manifestBytes } from './manifest.ts'
-import { mendCopy } from './mend-copy.ts'
+import { altered, mendCopy } from './mend-copy.ts'
 import type { RecordingRef } from './records.ts'
 import { clearShelf } from './shelf.ts'
 
@@ -28,39 +30,47 @@ export function createArchiveActivities({ db, stores }: Pick<ActivityDeps, 'db' 
           if (found?.sizeBytes !== file.sizeBytes) await mendCopy({ db, stores }, { ref, place: primary, file }, beat)
         }
         await failpoint('archive.before-manifest')
-        const manifest = await db.asAccount(ref.accountId, (tx) => composeManifest(tx, ref))
-        const { sizeBytes, sha256, source } = manifestBytes(manifest)
-        const key = manifestKey(ref.accountId, ref.recordingId)
-        if (known === undefined) {
-          // A manifest without a row was left by a run that died in between; what people described may have changed since.
-          const left = await primary.store.stat(key)
-          if (left !== null) await primary.store.delete(key)
-          await primary.store.put(key, source, {
-            sizeBytes,
-            sha256,
-            contentType: 'application/json',
-            signal,
-          })
-        }
-        await failpoint('archive.after-manifest')
-        await db.asAccount(
-          ref.accountId,
-          async (tx) => {
-            if (known === undefined)
-              await recordStored(tx, ref.recordingId, primary.id, {
-                name: 'manifest.json',
-                kind: 'manifest',
-                key,
-                contentType: 'application/json',
-                sizeBytes,
-                sha256,
-              })
-            await failpoint('archive.before-commit')
-          },
-          { actor: 'system' },
-        )
+        if (known === undefined) await seal({ db }, ref, primary, { signal })
         await failpoint('archive.after-commit')
       })
     },
   }
+}
+
+/**
+ * Writes the manifest and records it. Another run may be doing the same, or one that was believed dead: an object is removed only while
+ * no manifest is recorded, and recorded only where it stands, with every other run waiting.
+ */
+async function seal(
+  { db }: Pick<ActivityDeps, 'db'>,
+  ref: RecordingRef,
+  primary: PlacedStore,
+  { signal }: { readonly signal: AbortSignal },
+): Promise<void> {
+  const { store } = primary
+  const key = manifestKey(ref.accountId, ref.recordingId)
+  const manifest = await db.asAccount(ref.accountId, (tx) => composeManifest(tx, ref))
+  const { source, ...content } = manifestBytes(manifest)
+  const file = { ...content, name: 'manifest.json', kind: 'manifest', key, contentType: 'application/json' } as const
+  const isUnsealed = await db.asAccount(ref.accountId, async (tx) => {
+    if (!(await lockUnsealed(tx, ref.recordingId))) return false
+    // Left by a run that died in between; what people described may have changed since.
+    if ((await store.stat(key)) !== null) await store.delete(key)
+    return true
+  })
+  if (!isUnsealed) return
+  await store.put(key, source, { ...content, contentType: file.contentType, signal })
+  await failpoint('archive.after-manifest')
+  await db.asAccount(
+    ref.accountId,
+    async (tx) => {
+      if (!(await lockUnsealed(tx, ref.recordingId))) return
+      const found = await store.stat(key)
+      if (found?.sizeBytes !== content.sizeBytes || !sameContent(await readBack(store, key, { signal }), content))
+        throw altered(primary, file, 'was removed or replaced by another run before it was recorded')
+      await recordStored(tx, ref.recordingId, primary.id, file)
+      await failpoint('archive.before-commit')
+    },
+    { actor: 'system' },
+  )
 }

@@ -63,7 +63,10 @@ export function altered({ name }: PlacedStore, { key }: Pick<FileToCopy, 'key'>,
   )
 }
 
-/** An object as it is now, and what it reads back as. `info` null = there is none. */
+/**
+ * An object as it is now, and what it reads back as. `info` null = there is none, and it is lost or being replaced.
+ * @throws object_missing where nothing of the recording stands in that store: its disk may not be mounted
+ */
 export async function lookAtObject(
   { db }: Pick<MendDeps, 'db'>,
   { ref, place, file }: DoubtedCopy,
@@ -73,8 +76,12 @@ export async function lookAtObject(
   const onProgress = (bytes: number) => beat({ store: place.name, file: file.name, bytes })
   const look = info === null ? 'missing' : await readLook(place.store, file.key, { signal, onProgress })
   if (look !== 'missing') return { info, look }
-  if (await db.asAccount(ref.accountId, (tx) => mends.isMendOwed(tx, copyOf(ref, place, file))))
-    return { info: null, look }
+  const copy = copyOf(ref, place, file)
+  const [isOwed, neighbours] = await db.asAccount(ref.accountId, async (tx) => [
+    await mends.isMendOwed(tx, copy),
+    await mends.listNeighbours(tx, copy),
+  ])
+  if (isOwed || (await standsAny(place.store, neighbours))) return { info: null, look }
   throw new ReelkeepError(
     'object_missing',
     `${file.key} is missing from store ${place.name}. Check that its disk is mounted; this step is tried again.`,
@@ -156,6 +163,15 @@ const copyOf = ({ recordingId }: Ref, place: PlacedStore, file: FileToCopy): men
   fileId: file.id,
   storeId: place.id,
 })
+
+/** A store that shows what belongs beside an object is the right one, and there. */
+async function standsAny(
+  store: Store,
+  neighbours: readonly { readonly key: string; readonly sizeBytes: number }[],
+): Promise<boolean> {
+  for (const { key, sizeBytes } of neighbours) if ((await store.stat(key))?.sizeBytes === sizeBytes) return true
+  return false
+}
 
 async function readLook(store: Store, key: string, options: Parameters<typeof readBack>[2]): Promise<Look> {
   try {

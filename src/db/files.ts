@@ -26,6 +26,24 @@ export interface FileToCopy {
   readonly sha256: string
 }
 
+/** True while a package has to be sealed and no manifest of it is recorded. Until the transaction ends, none will be. */
+export async function lockUnsealed(tx: AccountTx, recordingId: string): Promise<boolean> {
+  const recording = await tx
+    .selectFrom('recordings')
+    .select('state')
+    .where('id', '=', recordingId)
+    .forUpdate()
+    .executeTakeFirst()
+  if (recording?.state !== 'archiving') return false
+  const manifest = await tx
+    .selectFrom('files')
+    .select('id')
+    .where('recording_id', '=', recordingId)
+    .where('kind', '=', 'manifest')
+    .executeTakeFirst()
+  return manifest === undefined
+}
+
 /** Writes down a file and its copy in one store. Running again changes nothing. */
 export async function recordStored(
   tx: AccountTx,

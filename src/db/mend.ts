@@ -44,6 +44,26 @@ export async function isMendOwed(tx: AccountTx, { fileId, storeId }: CopyPlace):
   return row?.state === 'failed'
 }
 
+/** Other files of the recording that stand in the same store by the rows, those that were read back first. */
+export async function listNeighbours(
+  tx: AccountTx,
+  { recordingId, fileId, storeId }: CopyPlace,
+): Promise<readonly { readonly key: string; readonly sizeBytes: number }[]> {
+  const rows = await tx
+    .selectFrom('copies as c')
+    .innerJoin('files as f', 'f.id', 'c.file_id')
+    .select(['f.key', 'f.size_bytes'])
+    .where('c.recording_id', '=', recordingId)
+    .where('c.store_id', '=', storeId)
+    .where('c.file_id', '!=', fileId)
+    .where('c.state', 'in', ['verified', 'stored'])
+    .orderBy(sql`c.state = 'verified'`, 'desc')
+    .orderBy('f.name')
+    .limit(3)
+    .execute()
+  return rows.map((row) => ({ key: row.key, sizeBytes: Number(row.size_bytes) }))
+}
+
 /**
  * The copy was made again; it counts once it is read back. Where another run read it back meanwhile, it stays verified. False where the
  * recording is being purged: it must go again.

@@ -6,15 +6,16 @@ import { buffer } from 'node:stream/consumers'
 import { MockActivityEnvironment } from '@temporalio/testing'
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { copyFile } from '../../src/activities/copy-file.ts'
 import { createActivities } from '../../src/activities/index.ts'
 import type { Activities } from '../../src/activities/index.ts'
-import { replaceObject } from '../../src/activities/mend-copy.ts'
+import { mendCopy, replaceObject } from '../../src/activities/mend-copy.ts'
 import { putOriginal } from '../../src/activities/put-original.ts'
 import { createSigner } from '../../src/activities/sign.ts'
 import { listFilesToCopy } from '../../src/db/files.ts'
 import type { FileToCopy } from '../../src/db/files.ts'
 import { generateSmall } from '../../src/dev/sample.ts'
-import { partsPrefix } from '../../src/domain/archive.ts'
+import { manifestKey, partsPrefix } from '../../src/domain/archive.ts'
 import { ReelkeepError } from '../../src/domain/errors.ts'
 import type { RecordingState } from '../../src/domain/recording.ts'
 import { openStore } from '../../src/storage/open.ts'
@@ -231,18 +232,95 @@ describe.each(['local', 's3'] as const)('bad bytes in a primary store: %s', (kin
     expect(await statesOf(life)).toEqual(new Set(['verified']))
   })
 
-  test('a run that died between removing and putting is gone on with; what nobody removed is a loss', async () => {
+  test.each(['original', 'manifest'] as const)(
+    'a lost %s is made again where the rest of its package stands',
+    async (what) => {
+      const life = await live('sealed')
+      const lost = life.file(what)
+      await stand.primaryStore.delete(lost.key)
+      await expect(verify(life)).rejects.toMatchObject({ code: 'store_alters_bytes' })
+      expect(await held(stand.primaryStore, lost.key)).toBe(lost.sha256)
+      await verify(life)
+      expect(await statesOf(life)).toEqual(new Set(['verified']))
+    },
+  )
+
+  test('a store that shows nothing of a package gets nothing: its disk may not be mounted', async () => {
     const life = await live('sealed')
-    const original = life.file('original')
-    await stand.primaryStore.delete(original.key)
+    for (const { key } of life.files) await stand.primaryStore.delete(key)
     await expect(verify(life)).rejects.toMatchObject({ code: 'object_missing' })
-    expect(await stand.primaryStore.stat(original.key)).toBeNull()
+    for (const { key } of life.files) expect(await stand.primaryStore.stat(key)).toBeNull()
+  })
+
+  test('a run that died between removing and putting is gone on with', async () => {
+    const life = await live('sealed')
+    for (const { key } of life.files) await stand.primaryStore.delete(key)
+    const original = life.file('original')
     await stand.db.asAccount(stand.accountId, (tx) =>
       tx.updateTable('copies').set({ state: 'failed' }).where('file_id', '=', original.id).execute(),
     )
-    await expect(verify(life)).rejects.toMatchObject({ code: 'store_alters_bytes' })
-    await verify(life)
-    expect(await statesOf(life)).toEqual(new Set(['verified']))
+    const mend = run(async () => {
+      const place = await stand.deps.stores.primary()
+      const beat = { signal: new AbortController().signal, beat: () => undefined }
+      return mendCopy(stand.deps, { ref: life.ref, place, file: original }, beat)
+    })
+    expect(await mend).toBe('mended')
+    expect(await held(stand.primaryStore, original.key)).toBe(original.sha256)
+  })
+
+  describe('two runs that seal one package', () => {
+    /** A run of the sealing in whose way something comes as it begins, and that dies before it puts its manifest. */
+    const zombie = (asItBegins: () => Promise<unknown> = async () => undefined) => {
+      let begun = false
+      const store: Store = {
+        ...stand.primaryStore,
+        stat: async (key) => {
+          if (!begun) {
+            begun = true
+            await asItBegins()
+          }
+          return stand.primaryStore.stat(key)
+        },
+        put: async () => {
+          throw new Error('killed before it was put')
+        },
+      }
+      const primary = async () => ({ ...(await stand.deps.stores.primary()), store })
+      return activitiesWith({ stores: { ...stand.deps.stores, primary } })
+    }
+
+    test('one that was believed dead does not remove the manifest of the other', async () => {
+      const life = await live('encoded')
+      const late = zombie(() => run(() => activities.sealPackage(life.ref)))
+      await run(() => late.sealPackage(life.ref)).catch(() => undefined)
+      await expectSealed(life)
+    })
+
+    test('where it did before that one was recorded, none is recorded', async () => {
+      const life = await live('encoded')
+      const key = manifestKey(stand.accountId, life.ref.recordingId)
+      const store: Store = {
+        ...stand.primaryStore,
+        put: async (at, ...rest) => {
+          const result = await stand.primaryStore.put(at, ...rest)
+          // As a run does that is asked to seal the same package, and dies.
+          if (at === key) await expect(run(() => zombie().sealPackage(life.ref))).rejects.toThrow('killed')
+          return result
+        },
+      }
+      const primary = async () => ({ ...(await stand.deps.stores.primary()), store })
+      const first = activitiesWith({ stores: { ...stand.deps.stores, primary } })
+      await expect(run(() => first.sealPackage(life.ref))).rejects.toMatchObject({ code: 'store_alters_bytes' })
+      expect(await stand.primaryStore.stat(key)).toBeNull()
+      await run(() => activities.sealPackage(life.ref))
+      await expectSealed(life)
+    })
+
+    async function expectSealed(life: Awaited<ReturnType<typeof live>>): Promise<void> {
+      const files = await stand.db.asAccount(stand.accountId, (tx) => listFilesToCopy(tx, life.ref.recordingId))
+      const manifest = files.find(({ kind: one }) => one === 'manifest')
+      expect(await held(stand.primaryStore, manifest!.key)).toBe(manifest!.sha256)
+    }
   })
 
   test('a manifest that went bad after the recording was described anew says what is true now', async () => {
@@ -310,6 +388,27 @@ describe.each(['local', 's3'] as const)('bad bytes in a primary store: %s', (kin
     await verify(life, backup)
     expect(await statesOf(life, backup)).toEqual(new Set(['verified']))
     expect(await statesOf(life)).toEqual(new Set(['stored']))
+  })
+
+  test('a copy that another run made right while this one read the source is not removed', async () => {
+    const life = await live('sealed')
+    const file = life.file('original')
+    const target = join(stand.directories.backup, file.key)
+    await run(() => activities.copyToStore(life.ref, stand.ids.backup))
+    await corruptFile(target)
+    const other = async () => {
+      await rm(target)
+      const source = { open: async () => Readable.from(await readFile(life.path)) }
+      await stand.backupStore.put(file.key, source, { sizeBytes: file.sizeBytes, sha256: file.sha256 })
+    }
+    const from = await stand.deps.stores.primary()
+    const to = await stand.deps.stores.open(stand.accountId, stand.ids.backup)
+    const copying = run(async () => {
+      const beat = { signal: new AbortController().signal, beat: () => undefined }
+      await copyFile(from, to, file, beat, other)
+    })
+    await expect(copying).rejects.toMatchObject({ code: 'store_alters_bytes' })
+    expect(await held(stand.backupStore, file.key)).toBe(file.sha256)
   })
 
   test('what a zombie finds once the recording is kept, or another object by now, it leaves alone', async () => {
