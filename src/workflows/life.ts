@@ -6,6 +6,7 @@ import {
   setCurrentDetails,
   setHandler,
   upsertSearchAttributes,
+  workflowInfo,
 } from '@temporalio/workflow'
 import { commandKinds, decideCommand } from '../domain/commands.ts'
 import type { CommandRequest } from '../domain/commands.ts'
@@ -16,7 +17,7 @@ import type { ProblemOption, RecordingFacts, Stage, Waiting } from '../domain/re
 import { records } from './activity-options.ts'
 import { readFailure, refuse } from './failures.ts'
 import { commandUpdate, lookAgainSignal, statusQuery } from './messages.ts'
-import type { CommandResult, OwedNotice, RecordingInput } from './messages.ts'
+import type { CommandResult, OngoingWait, OwedNotice, RecordingInput } from './messages.ts'
 import { attributeKeys } from './search-attributes.ts'
 
 const rememberedRequests = 200
@@ -47,6 +48,8 @@ export interface Life {
   wasLeaving: boolean
   /** How often it was put up for claiming. */
   claimRound: number
+  /** How far the wait of this stage is, where people are told something more than once. */
+  ongoing: OngoingWait | null
   /** True while nothing is under way: then what is held here is as fresh as the database's. */
   resting: boolean
   /** Set while an encode runs: stops it. */
@@ -67,8 +70,9 @@ export function beginLife(input: RecordingInput): Life {
     facts: null,
     policy: defaultPolicy,
     askAgainAtMs: input.askAgainAtMs ?? 0,
-    wasLeaving: false,
+    wasLeaving: input.wasLeaving ?? false,
     claimRound: input.claimRound ?? 0,
+    ongoing: input.ongoing ?? null,
     resting: false,
     stopEncode: null,
     owedNotices: new Set(),
@@ -184,16 +188,27 @@ export async function sayWaiting(
   await records.writeWaiting(refOf(life), life.waiting)
 }
 
-/** Rests until this instant (`null`: for ever), or until `over` holds. True when `over` held. */
+/**
+ * Rests until this instant (`null`: for ever), or until `over` holds. True when `over` held. Where this run has heard about as
+ * much as one may hear, the rest goes on in a new run: whatever has to be known there stands in the life.
+ */
 export async function restUntil(life: Life, atMs: number | null, over: () => boolean): Promise<boolean> {
+  const wakes = () => over() || isFull()
   life.resting = true
   try {
-    if (atMs !== null) return await condition(over, Math.max(1, atMs - Date.now()))
-    await condition(over)
-    return true
+    let heard = true
+    if (atMs === null) await condition(wakes)
+    else heard = await condition(wakes, Math.max(1, atMs - Date.now()))
+    if (heard && isFull() && !over()) await goOnInNewRun(life, over)
+    return heard
   } finally {
     life.resting = false
   }
+}
+
+/** Temporal hears 2,000 commands in one run, and then none; it says so some time before. */
+function isFull(): boolean {
+  return workflowInfo().continueAsNewSuggested && patched('rests-go-on-in-a-new-run')
 }
 
 /**
@@ -268,15 +283,24 @@ async function unpark(life: Life, stage: Stage, resolution: string): Promise<voi
   upsertSearchAttributes([{ key: attributeKeys.problem, value: null }])
 }
 
-/** Goes on in a new run: the history of a life that waits for years stays small. Never inside a handler. */
-export async function goOnInNewRun(life: Life): Promise<never> {
+/**
+ * Goes on in a new run: the history of a life that waits for years stays small. Never inside a handler. Returns only where, before
+ * everything was settled, it was `over` what this run rests for.
+ */
+export async function goOnInNewRun(life: Life, over: () => boolean = () => false): Promise<void> {
+  // Nothing is under way meanwhile, either: what is refused is refused at once, and not heard.
+  life.resting = true
   await condition(allHandlersFinished)
-  await condition(() => life.owedNotices.size === 0, noticeGraceMs)
-  return continueAsNew({
+  await condition(() => over() || life.owedNotices.size === 0, noticeGraceMs)
+  await condition(allHandlersFinished)
+  if (over()) return
+  await continueAsNew({
     ...life.input,
     appliedRequests: life.applied,
     askAgainAtMs: life.askAgainAtMs,
     claimRound: life.claimRound,
+    wasLeaving: life.wasLeaving,
+    ongoing: life.ongoing,
     owedNotices: [...life.owedNotices],
     accepted: true,
   } satisfies RecordingInput)

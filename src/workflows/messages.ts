@@ -1,5 +1,6 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow'
 import type { CommandKind, CommandRequest } from '../domain/commands.ts'
+import type { ClaimStep } from '../domain/claim.ts'
 import type { NoticeKind } from '../domain/notice.ts'
 import type { RecordingFacts, Waiting } from '../domain/recording.ts'
 import { lookAgain } from './names.ts'
@@ -13,9 +14,16 @@ export interface RecordingInput {
   readonly appliedRequests?: readonly string[]
   readonly askAgainAtMs?: number
   readonly claimRound?: number
+  readonly wasLeaving?: boolean
+  readonly ongoing?: OngoingWait | null
   /** Notices that could not be mailed yet. */
   readonly owedNotices?: readonly OwedNotice[]
 }
+
+/** A wait that goes on in a new run where it stood: nobody is told twice, and no time is counted anew. */
+export type OngoingWait =
+  | { readonly kind: 'claim'; readonly sinceMs: number; readonly ahead: readonly ClaimStep[] }
+  | { readonly kind: 'approval'; readonly round: number; readonly askedAtMs: number }
 
 /** A notice that people are owed. */
 export interface OwedNotice {

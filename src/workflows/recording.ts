@@ -1,4 +1,5 @@
 import { CancellationScope, patched, workflowInfo } from '@temporalio/workflow'
+import { planClaimSteps } from '../domain/claim.ts'
 import type { NoticeKind } from '../domain/notice.ts'
 import type { RecordingFacts } from '../domain/recording.ts'
 import { encodes, mails, records, transfers } from './activity-options.ts'
@@ -20,6 +21,7 @@ export async function recordingWorkflow(input: RecordingInput): Promise<void> {
     const facts = await refresh(life)
     if (facts === null || facts.state === 'purged') return
     await stages[facts.state](life, facts)
+    life.ongoing = null
   }
 }
 
@@ -63,40 +65,36 @@ async function ingest(life: Life): Promise<boolean> {
   }
 }
 
+const claimSaying = {
+  claim_wanted: 'the manager is told',
+  claim_reminder: 'the manager is reminded',
+  claim_escalation: 'administrators are told',
+} as const
+
 /** Waits for an owner: notice, reminders, escalation, and at last a request to delete that people still decide on. */
 async function awaitClaim(life: Life, facts: RecordingFacts): Promise<void> {
-  life.claimRound += 1
-  const round = life.claimRound
-  const { remindAfterMs, escalateAfterMs, expireAfterMs } = life.policy.claim
-  const startMs = Date.now()
+  const { expireAfterMs } = life.policy.claim
+  const wait = life.ongoing?.kind === 'claim' ? life.ongoing : putUpForClaiming(life, facts)
   const left = () => life.facts?.state !== 'awaiting_claim'
-  const toManager: { kind: NoticeKind; afterMs: number; saying: string }[] = [
-    { kind: 'claim_wanted', afterMs: 0, saying: 'the manager is told' },
-    ...remindAfterMs.map((afterMs) => ({
-      kind: 'claim_reminder' as const,
-      afterMs,
-      saying: 'the manager is reminded',
-    })),
-  ]
-  const steps: typeof toManager = [
-    ...(facts.managerId === null ? [] : toManager),
-    { kind: 'claim_escalation', afterMs: escalateAfterMs, saying: 'administrators are told' },
-  ]
-  for (const { kind, afterMs, saying } of steps) {
-    if (afterMs > 0) {
-      await sayWaiting(life, 'an owner: somebody has to claim or assign it', saying, startMs + afterMs)
-      if (await restUntil(life, startMs + afterMs, left)) return
-    }
-    tell(life, kind, `claim-${round}-after-${afterMs}`)
+  const restFor = async (afterMs: number, saying: string) => {
+    await sayWaiting(life, 'an owner: somebody has to claim or assign it', saying, wait.sinceMs + afterMs)
+    return restUntil(life, wait.sinceMs + afterMs, left)
   }
-  await sayWaiting(
-    life,
-    'an owner: somebody has to claim or assign it',
-    'its deletion is requested',
-    startMs + expireAfterMs,
-  )
-  if (await restUntil(life, startMs + expireAfterMs, left)) return
+  for (const [at, { kind, afterMs }] of wait.ahead.entries()) {
+    if (afterMs > 0 && (await restFor(afterMs, claimSaying[kind]))) return
+    tell(life, kind, `claim-${life.claimRound}-after-${afterMs}`)
+    life.ongoing = { ...wait, ahead: wait.ahead.slice(at + 1) }
+  }
+  if (await restFor(expireAfterMs, 'its deletion is requested')) return
   await records.requestByPolicy(refOf(life), 'Nobody claimed it')
+}
+
+function putUpForClaiming(life: Life, facts: RecordingFacts) {
+  life.claimRound += 1
+  const ahead = planClaimSteps(life.policy.claim, facts.managerId !== null)
+  const wait = { kind: 'claim' as const, sinceMs: Date.now(), ahead }
+  life.ongoing = wait
+  return wait
 }
 
 /** Makes what people play. Stopped or failing, it is parked; a person may go on with the original alone. */
@@ -221,9 +219,9 @@ async function awaitApproval(life: Life, facts: RecordingFacts): Promise<void> {
   life.wasLeaving = true
   const { remindEveryMs, approvals } = life.policy.disposition
   const decided = () => life.facts?.state !== 'disposition_requested'
-  for (let round = 0; !decided(); round += 1) {
-    tell(life, 'approval_wanted', `${facts.disposition?.id ?? ''}-${round}`)
-    const againAtMs = Date.now() + remindEveryMs
+  let asked = life.ongoing?.kind === 'approval' ? life.ongoing : askForApproval(life, facts, 0)
+  while (!decided()) {
+    const againAtMs = asked.askedAtMs + remindEveryMs
     await sayWaiting(
       life,
       `${approvals} approval(s) of its deletion: ${facts.disposition?.reason ?? ''}`,
@@ -231,8 +229,16 @@ async function awaitApproval(life: Life, facts: RecordingFacts): Promise<void> {
       againAtMs,
     )
     await restUntil(life, againAtMs, decided)
+    if (!decided()) asked = askForApproval(life, facts, asked.round + 1)
   }
   if (life.facts?.state === 'retained') life.askAgainAtMs = Date.now() + remindEveryMs
+}
+
+function askForApproval(life: Life, facts: RecordingFacts, round: number) {
+  tell(life, 'approval_wanted', `${facts.disposition?.id ?? ''}-${round}`)
+  const asked = { kind: 'approval' as const, round, askedAtMs: Date.now() }
+  life.ongoing = asked
+  return asked
 }
 
 /** The undo window: the copies still stand, nobody can play them. Then everything is asked once more, and the purge opens. */

@@ -16,6 +16,14 @@ test.each(histories)('a life of an earlier version goes on in this one: %s', asy
   await Worker.runReplayHistory({ workflowBundle: await bundleWorkflows() }, history)
 })
 
+test('a rest of an earlier version, which went on resting where a run was nearly full, goes on in this one', async () => {
+  const text = readFileSync(new URL('unclaimed-v1-end.json', folder), 'utf8')
+  const began = /"workflowTaskStartedEventAttributes": \{/g
+  expect(text.match(began)?.length).toBeGreaterThan(10)
+  const full: unknown = JSON.parse(text.replaceAll(began, '$& "suggestContinueAsNew": true,'))
+  await Worker.runReplayHistory({ workflowBundle: await bundleWorkflows() }, full)
+})
+
 test('a life that went another way is noticed', async () => {
   const text = readFileSync(new URL(histories[0] ?? '', folder), 'utf8')
   const other: unknown = JSON.parse(text.replaceAll('"loadFacts"', '"loadFiction"'))
