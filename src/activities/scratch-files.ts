@@ -7,6 +7,7 @@ import { hasCode, ReelkeepError } from '../domain/errors.ts'
 import type { Content } from '../domain/fixity.ts'
 import { decideDamage } from '../domain/mend.ts'
 import { failpoint } from '../failpoints/failpoint.ts'
+import { explainFullScratch } from '../media/scratch.ts'
 import { readBlocks } from '../storage/blocks.ts'
 import { hashBlocks } from '../storage/bytes.ts'
 import type { ByteSource } from '../storage/store.ts'
@@ -25,13 +26,8 @@ export async function downloadTo(
     await pipeline(source, createWriteStream(path, { flags: 'w' }), { signal: beat.signal })
     await failpoint('encode.after-download', path)
   } catch (error) {
-    if (error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT'))
-      throw new ReelkeepError(
-        'scratch_full',
-        'The scratch disk is full. Free space in SCRATCH_DIR; the encode is tried again by itself.',
-        { cause: error },
-      )
-    throw error
+    const message = 'The scratch disk is full. Free space in SCRATCH_DIR; the encode is tried again by itself.'
+    throw explainFullScratch(error, message)
   }
   return (await hashFile(path, beat)).sha256
 }

@@ -18,6 +18,7 @@ import { decideStructureFailure, sameFile } from '../domain/ingest.ts'
 import { decidePackage, describeUnprocessed } from '../domain/package.ts'
 import { bytesPer, describeBytes } from '../domain/units.ts'
 import { failpoint } from '../failpoints/failpoint.ts'
+import { explainFullScratch } from '../media/scratch.ts'
 import type { Beat } from './beat.ts'
 import type { ActivityDeps, PlacedStore } from './deps.ts'
 import { removeUnnamedOriginal } from './left-puts.ts'
@@ -165,9 +166,9 @@ async function judgePackage({ deps, extension, beat }: Intake, path: string): Pr
 /** The inbox's bytes on this machine, hashed on the way. @throws changed_while_read, scratch_full, store_* */
 async function copyToScratch({ deps, deposit, inbox, work, beat }: Intake, path: string) {
   await mkdir(work, { recursive: true })
+  const noRoom = `There is no room for ${describeBytes(deposit.sizeBytes)} in ${deps.scratchDir}. Free space there; it is tried again.`
   const disk = await statfs(work)
-  if (disk.bavail * disk.bsize < deposit.sizeBytes + 64 * bytesPer.mib)
-    throw scratchFull(deps.scratchDir, deposit.sizeBytes)
+  if (disk.bavail * disk.bsize < deposit.sizeBytes + 64 * bytesPer.mib) throw new ReelkeepError('scratch_full', noRoom)
   const hashes = { sha256: createHash('sha256'), md5: createHash('md5') }
   const target = await open(path, 'wx')
   try {
@@ -188,8 +189,7 @@ async function copyToScratch({ deps, deposit, inbox, work, beat }: Intake, path:
       )
     }
   } catch (error) {
-    const isFull = error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
-    throw isFull ? scratchFull(deps.scratchDir, deposit.sizeBytes, error) : error
+    throw explainFullScratch(error, noRoom)
   } finally {
     await target.close()
   }
@@ -200,11 +200,6 @@ async function* chunksOf(stream: Readable): AsyncGenerator<Buffer> {
   for await (const chunk of stream as AsyncIterable<Buffer | string>) {
     yield typeof chunk === 'string' ? Buffer.from(chunk) : chunk
   }
-}
-
-function scratchFull(directory: string, sizeBytes: number, cause?: unknown): ReelkeepError {
-  const message = `There is no room for ${describeBytes(sizeBytes)} in ${directory}. Free space there; it is tried again.`
-  return new ReelkeepError('scratch_full', message, { cause })
 }
 
 /**

@@ -14,6 +14,7 @@ import { ApplicationFailure, TimeoutFailure } from '@temporalio/common'
 import { msToTs } from '@temporalio/common/lib/time.js'
 import { isErrorCode, ReelkeepError } from '../domain/errors.ts'
 import type { CommandRequest } from '../domain/commands.ts'
+import { createTurns } from '../storage/turns.ts'
 import { fixityPassId, fixityWorkflowId, lookAgain, recordingWorkflowId, taskQueues } from '../workflows/names.ts'
 import type {
   CommandResult,
@@ -22,7 +23,6 @@ import type {
   InboxScanInput,
   RecordingInput,
 } from '../workflows/messages.ts'
-import { createTurns } from './turns.ts'
 
 /** The API's only door to Temporal. */
 export interface Pipeline {

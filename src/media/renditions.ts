@@ -17,7 +17,7 @@ import {
   type CheckedMedia,
 } from './output-check.ts'
 import { partOf } from './progress.ts'
-import { emptyDirectory, sizeOf } from './scratch.ts'
+import { emptyDirectory, explainFullScratch, sizeOf } from './scratch.ts'
 import { makeFromSlices } from './slices.ts'
 import { runOrThrow, type EncodeOrder, type MakeOrder } from './work.ts'
 
@@ -38,7 +38,8 @@ export async function makeRenditions(
     return order.plan.kind === 'audio' ? await makeAudio(tools, order, options) : await makeVideo(tools, order, options)
   } catch (error) {
     await emptyDirectory(order.outDir)
-    throw asScratchFull(error)
+    // Our own small writes meet a full disk as well.
+    throw explainFullScratch(error, 'The scratch disk is full. Free space there; the encode is retried.')
   }
 }
 
@@ -227,13 +228,4 @@ export function spriteIndex(sprite: SpriteLayout, durationMs: number): string {
 function vttTime(ms: number): string {
   const two = (value: number): string => String(Math.floor(value)).padStart(2, '0')
   return `${two(ms / 3_600_000)}:${two((ms / 60_000) % 60)}:${two((ms / 1000) % 60)}.${String(Math.round(ms) % 1000).padStart(3, '0')}`
-}
-
-/** Our own small writes meet a full disk as well. */
-function asScratchFull(error: unknown): unknown {
-  const code = error instanceof Error && 'code' in error ? error.code : null
-  if (code !== 'ENOSPC' && code !== 'EDQUOT') return error
-  return new ReelkeepError('scratch_full', 'The scratch disk is full. Free space there; the encode is retried.', {
-    cause: error,
-  })
 }

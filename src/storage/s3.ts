@@ -32,7 +32,7 @@ export function openS3Store(options: S3StoreOptions): Store {
     timeoutMs: options.timeoutMs ?? msPer.minute,
     full: (key) => joinKey(options.prefix, key),
   }
-  const inTurn = createTurns()
+  const turns = createTurns(1)
   const guarded = async <T>(key: string, signal: AbortSignal | undefined, job: () => Promise<T>): Promise<T> => {
     requireSafeKey(label, key)
     return explained(place, key, signal, job)
@@ -54,7 +54,7 @@ export function openS3Store(options: S3StoreOptions): Store {
       ),
     put: (key, source, put) =>
       guarded(key, put.signal, () =>
-        inTurn(key, () => putObject(place, { ...store, stat: (at) => headObject(place, at) }, key, source, put)),
+        turns.take(key, () => putObject(place, { ...store, stat: (at) => headObject(place, at) }, key, source, put)),
       ),
     delete: (key) => guarded(key, undefined, () => deleteObject(place, key)),
     sweepUnfinished: (olderThanMs) => explained(place, '', undefined, () => sweepUploads(place, olderThanMs)),

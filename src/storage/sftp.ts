@@ -56,7 +56,7 @@ export function openSftpStore(options: SftpStoreOptions): Store {
     pool: createPool(options.connections ?? 3, () => connect(label, options, timeoutMs)),
     path: (key) => `${root}/${key}`,
   }
-  const inTurn = createTurns()
+  const turns = createTurns(1)
   const guarded = async <T>(key: string, job: () => Promise<T>): Promise<T> => {
     requireSafeKey(label, key)
     return job()
@@ -71,7 +71,7 @@ export function openSftpStore(options: SftpStoreOptions): Store {
     },
     stat: (key) => guarded(key, () => place.pool.use((session) => statObject(place, session, key))),
     read: (key, range, signal) => guarded(key, () => readObject(place, key, range, signal)),
-    put: (key, source, put) => guarded(key, () => inTurn(key, () => putObject(store, place, key, source, put))),
+    put: (key, source, put) => guarded(key, () => turns.take(key, () => putObject(store, place, key, source, put))),
     delete: (key) => guarded(key, () => place.pool.use((session) => deleteObject(place, session, key))),
     sweepUnfinished: (olderThanMs) => place.pool.use((session) => sweep(place, session, olderThanMs)),
     check: () => proveAccess(store),
