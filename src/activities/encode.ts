@@ -126,7 +126,10 @@ async function storeRendition(
   return { ...rendition, key, sizeBytes, sha256 }
 }
 
-/** All renditions of one attempt begin to count in one transaction; where another attempt was first, its files count. */
+/**
+ * All renditions of one attempt begin to count in one transaction. Where another attempt was first, its files count; where a
+ * person went on without, the package is being sealed, or is, and none does.
+ */
 async function publishRenditions(
   deps: EncodeDeps,
   ref: RecordingRef,
@@ -134,14 +137,14 @@ async function publishRenditions(
   stored: readonly StoredFile[],
 ): Promise<void> {
   const counting = await deps.db.asAccount(ref.accountId, async (tx) => {
-    await tx
+    const { state } = await tx
       .selectFrom('recordings')
-      .select('id')
+      .select('state')
       .where('id', '=', ref.recordingId)
       .forUpdate()
       .executeTakeFirstOrThrow()
     const first = await listRenditionKeys(tx, ref.recordingId)
-    if (first.length > 0) return new Set(first)
+    if (first.length > 0 || state !== 'encoding') return new Set(first)
     for (const file of stored) await recordStored(tx, ref.recordingId, primary.id, file)
     await failpoint('encode.publish-before-commit')
     return new Set(stored.map((file) => file.key))

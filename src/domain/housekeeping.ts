@@ -39,8 +39,9 @@ export function isStrayPart(
 }
 
 /**
- * True for a rendition of an attempt that does not count: its own attempt is named by no row, and another attempt's is, so
- * that it is known which one counts. Everything else that no row names may be somebody's.
+ * True for a rendition of an attempt that no row of a kept recording names: another attempt counts, or none does, because a person
+ * went on without. Once the encode is over, no attempt can come to count (`publishRenditions`). Everything else that no row names
+ * may be somebody's.
  */
 export function isStrayRendition(
   ref: { readonly accountId: string; readonly recordingId: string },
@@ -50,7 +51,6 @@ export function isStrayRendition(
   const folder = `${recordingPrefix(ref.accountId, ref.recordingId)}/renditions/`
   const attemptOf = (one: string) => (one.startsWith(folder) ? one.slice(folder.length).split('/')[0] : undefined)
   const attempt = attemptOf(key)
-  if (attempt === undefined || attempt === '' || named.has(key)) return false
-  const counting = new Set([...named].map(attemptOf).filter((one) => one !== undefined))
-  return counting.size > 0 && !counting.has(attempt)
+  if (attempt === undefined || attempt === '') return false
+  return ![...named].some((one) => attemptOf(one) === attempt)
 }

@@ -200,6 +200,26 @@ describe('an encode that lost its worker', () => {
     expect((await filesOf(ref.recordingId)).map(({ kind }) => kind).sort()).toEqual(['manifest', 'original'])
   }, 300_000)
 
+  test('an encode that comes to its end after a person went on without it leaves nothing, and counts for nothing', async () => {
+    const { ref, plan } = await newRecording()
+    const other = await newWorker()
+    let isOver = false
+    const zombie = await newWorker({
+      async put(key, source, options) {
+        if (!isOver && key.includes('/renditions/')) {
+          isOver = true
+          await other.run(() => other.activities.endEncode(ref))
+          await other.run(() => other.activities.sealPackage(ref))
+        }
+        return stand.primaryStore.put(key, source, options)
+      },
+    })
+    await zombie.run(() => zombie.activities.encodeRecording(ref, plan))
+    expect(isOver).toBe(true)
+    expect((await filesOf(ref.recordingId)).map(({ kind }) => kind).sort()).toEqual(['manifest', 'original'])
+    expect((await objectsOf(ref.recordingId)).filter((path) => path.includes('/renditions/'))).toEqual([])
+  }, 300_000)
+
   test('a part of a run that comes back when the encode is over does not count and does not stay', async () => {
     const { ref, plan } = await newRecording()
     const other = await newWorker()

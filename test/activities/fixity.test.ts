@@ -311,6 +311,13 @@ test('a pass asks for what is due, the longest due first, and for everything onc
   expect(await due()).toEqual([keeps[2]!.id, keeps[1]!.id])
 })
 
+const old = (store: Store): Store =>
+  withFailing(store, {
+    async *list(at, signal) {
+      for await (const info of store.list(at, signal)) yield { ...info, modifiedAtMs: Date.now() - 3 * 86_400_000 }
+    },
+  })
+
 test('renditions of attempts that do not count go; what a row names, what is young and what may be somebody else’s stays', async () => {
   const kept = await keep()
   const primary = stand.stores['primary']!
@@ -320,12 +327,6 @@ test('renditions of attempts that do not count go; what a row names, what is you
   for (const key of [stray, part, `${prefix}/original.avi`, `${prefix}/notes.txt`])
     await overwrite(primary, key, damaged)
   const sweep = () => stand.run(() => stand.activities.removeStrays(stand.refOf(kept)))
-  const old = (store: Store): Store =>
-    withFailing(store, {
-      async *list(at, signal) {
-        for await (const info of store.list(at, signal)) yield { ...info, modifiedAtMs: Date.now() - 3 * 86_400_000 }
-      },
-    })
   await stand.admin.query(`update recordings set state_since = now() - interval '3 days' where id = '${kept.id}'`)
   // Young: an attempt may be under way.
   expect(await sweep()).toBe(0)
@@ -341,6 +342,19 @@ test('renditions of attempts that do not count go; what a row names, what is you
   expect(await bytesAt(primary, `${prefix}/notes.txt`)).not.toBeNull()
   expect(await bytesAt(primary, `${prefix}/original.avi`)).not.toBeNull()
   expect(await stand.check(kept)).toMatchObject({ ok: 6 })
+})
+
+test('renditions of an encode that a person went on without go as well', async () => {
+  const kept = await stand.keep({ 'original.mp4': Buffer.from('an original alone') })
+  const primary = stand.stores['primary']!
+  const stray = `${stand.accountId}/${kept.id}/renditions/run-0-1/720p.mp4`
+  await overwrite(primary, stray, damaged)
+  await stand.admin.query(`update recordings set state_since = now() - interval '3 days' where id = '${kept.id}'`)
+  stand.placed.set('primary', old(primary))
+  expect(await stand.run(() => stand.activities.removeStrays(stand.refOf(kept)))).toBe(1)
+  stand.placed.set('primary', primary)
+  expect(await bytesAt(primary, stray)).toBeNull()
+  expect(await stand.check(kept)).toMatchObject({ ok: 4 })
 })
 
 test('every store is swept; one that does not answer keeps no other waiting', async () => {

@@ -10,7 +10,7 @@ test.each([
   ['its pieces', 'a/r/renditions/one/hls/0001.m4s', named, true],
   ['what a row names', 'a/r/renditions/two/720p.mp4', named, false],
   ['something else beside what counts', 'a/r/renditions/two/1080p.mp4', named, false],
-  ['no attempt counts (yet)', 'a/r/renditions/one/720p.mp4', new Set(['a/r/original.mp4']), false],
+  ['a person went on without any', 'a/r/renditions/one/720p.mp4', new Set(['a/r/original.mp4']), true],
   ['another original', 'a/r/original.avi', named, false],
   ['anything else', 'a/r/notes.txt', named, false],
   ['no attempt at all', 'a/r/renditions/', named, false],
