@@ -13,6 +13,7 @@ import type { Verdict } from '../domain/commands.ts'
 import { ReelkeepError } from '../domain/errors.ts'
 import type { RecordingFacts } from '../domain/recording.ts'
 import { failpoint } from '../failpoints/failpoint.ts'
+import type { Store } from '../storage/store.ts'
 import { withHeartbeat } from './beat.ts'
 import type { Beat } from './beat.ts'
 import type { ActivityDeps } from './deps.ts'
@@ -42,9 +43,13 @@ export function createDeleteActivities({ db, stores, sign }: Pick<ActivityDeps, 
     /**
      * Removes every copy of the recording from one store, makes sure that each is gone, and then whatever else stands
      * under the recording's prefix (files of attempts that died). A second run goes on where the first one stopped.
+     *
+     * A store that shows none of the copies it should hold may be a disk that is not mounted, and nothing would be proven by finding
+     * nothing there: that is a failure, until a person says that they are lost (`lostIsGone`).
+     * @throws object_missing, store_*
      */
-    purgeStore: (ref: RecordingRef, storeId: string): Promise<number> =>
-      withHeartbeat((beat) => emptyStore({ db, stores }, ref, storeId, beat)),
+    purgeStore: (ref: RecordingRef, storeId: string, { lostIsGone = false } = {}): Promise<number> =>
+      withHeartbeat((beat) => emptyStore({ db, stores }, ref, { storeId, lostIsGone }, beat)),
 
     /** Removes the source, where the recording is deleted before it ever left the inbox. A newer file of that name stays. */
     async purgeSource(ref: RecordingRef): Promise<void> {
@@ -82,14 +87,19 @@ export function createDeleteActivities({ db, stores, sign }: Pick<ActivityDeps, 
 async function emptyStore(
   { db, stores }: Pick<ActivityDeps, 'db' | 'stores'>,
   ref: RecordingRef,
-  storeId: string,
+  { storeId, lostIsGone }: { readonly storeId: string; readonly lostIsGone: boolean },
   { signal, beat }: Beat,
 ): Promise<number> {
   const { store, name } = await stores.open(ref.accountId, storeId)
-  const owed = await db.asAccount(ref.accountId, async (tx) => {
+  const { owed, isBegun } = await db.asAccount(ref.accountId, async (tx) => {
     await requirePurging(tx, ref.recordingId)
     return listOwedPurges(tx, ref.recordingId, storeId)
   })
+  if (!isBegun) {
+    const isLost = !(await showsAny(store, owed))
+    if (isLost && !lostIsGone) throw showsNothing(name, ref)
+    await db.asAccount(ref.accountId, (tx) => beginStore(tx, ref.recordingId, { storeId, name, isLost }))
+  }
   for (const copy of owed) {
     await failpoint('purge.before-copy')
     await store.delete(copy.key)
@@ -106,6 +116,23 @@ async function emptyStore(
     writeAudit(tx, ref.recordingId, 'system', 'store.purged', { store: name, copies: owed.length }),
   )
   return owed.length
+}
+
+/** True where a store shows one of the copies it should hold, or should hold none. */
+async function showsAny(
+  store: Pick<Store, 'stat'>,
+  owed: readonly { readonly key: string; readonly state: string }[],
+): Promise<boolean> {
+  const expected = owed.filter(({ state }) => state !== 'failed')
+  for (const { key } of expected) if ((await store.stat(key)) !== null) return true
+  return expected.length === 0
+}
+
+function showsNothing(store: string, { recordingId }: RecordingRef): ReelkeepError {
+  return new ReelkeepError(
+    'object_missing',
+    `Store ${store} shows none of the files of recording ${recordingId} that are to be deleted there. Mount its disk or correct its address, then retry; only where it has lost them for good, skip this.`,
+  )
 }
 
 async function openPurge(tx: AccountTx, recordingId: string): Promise<Verdict> {
@@ -186,16 +213,36 @@ async function areApproversAllowed(tx: AccountTx, facts: RecordingFacts): Promis
   return allowed.length === ids.length
 }
 
+/** What is still to go from one store. `isBegun` = some of it may be gone by a run before this one. */
 async function listOwedPurges(tx: AccountTx, recordingId: string, storeId: string) {
-  return tx
+  const copies = await tx
     .selectFrom('copies as c')
     .innerJoin('files as f', 'f.id', 'c.file_id')
-    .select(['c.id', 'f.key', 'f.name'])
+    .select(['c.id', 'f.key', 'f.name', 'c.state', 'c.going_at'])
     .where('c.recording_id', '=', recordingId)
     .where('c.store_id', '=', storeId)
-    .where('c.state', '!=', 'purged')
     .orderBy('f.name')
     .execute()
+  return {
+    owed: copies.filter(({ state }) => state !== 'purged'),
+    isBegun: copies.some(({ state, going_at }) => state === 'purged' || going_at !== null),
+  }
+}
+
+/** Written down before the first byte goes: from now on a missing copy is one that this purge removed. */
+async function beginStore(
+  tx: AccountTx,
+  recordingId: string,
+  { storeId, name, isLost }: { readonly storeId: string; readonly name: string; readonly isLost: boolean },
+): Promise<void> {
+  await tx
+    .updateTable('copies')
+    .set({ going_at: sql<Date>`now()` })
+    .where('recording_id', '=', recordingId)
+    .where('store_id', '=', storeId)
+    .where('state', '!=', 'purged')
+    .execute()
+  if (isLost) await writeAudit(tx, recordingId, 'system', 'store.lost', { store: name })
 }
 
 async function recordPurged(tx: AccountTx, copyId: string): Promise<void> {

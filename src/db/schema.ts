@@ -174,6 +174,7 @@ export interface Schema {
     check_since: InstantOrNull
     check_note: string | null
     mend_from: string | null
+    going_at: InstantOrNull
   }
   holds: {
     id: Generated<string>

@@ -152,6 +152,7 @@ export function describeLength(durationMs: number): string {
 const knownActions: ReadonlyMap<string, string> = new Map([
   ['copy.failed', 'Bad copies found'],
   ['copy.mended', 'Copies made again from good ones'],
+  ['store.lost', 'A store has lost what it held, a person says'],
   ['copy.mismatch', 'A copy reads back as other bytes'],
   ['manifest.resealed', 'The manifest went bad and is written anew'],
   ['scratch.corrupt', 'A working copy went bad: it is fetched again'],

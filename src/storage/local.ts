@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Stats } from 'node:fs'
 import { constants } from 'node:fs'
-import { link, lstat, open, readdir, rmdir, unlink } from 'node:fs/promises'
+import { link, lstat, open, readdir, rmdir, stat, unlink } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
@@ -97,8 +97,8 @@ async function statObject(root: string, key: string): Promise<ObjectInfo | null>
 function missingBelow(root: string): (error: unknown) => Promise<null> {
   return async (error) => {
     if (!isErrno(error, 'ENOENT', 'ENOTDIR')) throw error
-    await lstat(root)
-    return null
+    if ((await stat(root)).isDirectory()) return null
+    throw error
   }
 }
 

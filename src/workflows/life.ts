@@ -17,7 +17,7 @@ import type { ProblemOption, RecordingFacts, Stage, Waiting } from '../domain/re
 import { records } from './activity-options.ts'
 import { readFailure, refuse } from './failures.ts'
 import { commandUpdate, lookAgainSignal, statusQuery } from './messages.ts'
-import type { CommandResult, OngoingWait, OwedNotice, RecordingInput } from './messages.ts'
+import type { CommandResult, OngoingWait, OwedNotice, RecordingInput, TriedStep } from './messages.ts'
 import { attributeKeys } from './search-attributes.ts'
 
 const rememberedRequests = 200
@@ -50,6 +50,8 @@ export interface Life {
   claimRound: number
   /** How far the wait of this stage is, where people are told something more than once. */
   ongoing: OngoingWait | null
+  /** The step that failed as the run before this one ended: the next try is this run's. */
+  tried: TriedStep | null
   /** True while nothing is under way: then what is held here is as fresh as the database's. */
   resting: boolean
   /** Set while an encode runs: stops it. */
@@ -73,6 +75,7 @@ export function beginLife(input: RecordingInput): Life {
     wasLeaving: input.wasLeaving ?? false,
     claimRound: input.claimRound ?? 0,
     ongoing: input.ongoing ?? null,
+    tried: input.tried ?? null,
     resting: false,
     stopEncode: null,
     owedNotices: new Set(),
@@ -222,7 +225,7 @@ export async function attempt<T>(
   work: () => Promise<T>,
   { aside = false, wasParked = false } = {},
 ): Promise<StageEnd<T>> {
-  for (let attempts = 1; ; attempts += 1) {
+  for (let attempts = 1 + (aside ? 0 : triesBefore(life, stage)); ; attempts += 1) {
     try {
       const value = await work()
       if (attempts > 1 || wasParked) await unpark(life, stage, 'done')
@@ -240,11 +243,29 @@ export async function attempt<T>(
         retryInMs,
         aside,
       })
-      if (decision === 'retry') continue
+      if (decision === 'retry') {
+        if (!aside) await goOnIfFull(life, { stage, attempts })
+        continue
+      }
       await unpark(life, stage, decision)
       return { how: decision }
     }
   }
+}
+
+/** How often the run before this one tried the step that it ended with. */
+function triesBefore(life: Life, stage: Stage): number {
+  const { tried } = life
+  if (tried?.stage !== stage) return 0
+  life.tried = null
+  return tried.attempts
+}
+
+/** What is tried again for years goes on in a new run from time to time, with the next try. */
+export async function goOnIfFull(life: Life, tried: TriedStep | null): Promise<void> {
+  if (!isFull()) return
+  life.tried = tried
+  await goOnInNewRun(life)
 }
 
 interface Parking {
@@ -301,7 +322,8 @@ export async function goOnInNewRun(life: Life, over: () => boolean = () => false
     claimRound: life.claimRound,
     wasLeaving: life.wasLeaving,
     ongoing: life.ongoing,
+    tried: life.tried,
     owedNotices: [...life.owedNotices],
-    accepted: true,
+    accepted: life.facts !== null,
   } satisfies RecordingInput)
 }

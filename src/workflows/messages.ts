@@ -2,7 +2,7 @@ import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow'
 import type { CommandKind, CommandRequest } from '../domain/commands.ts'
 import type { ClaimStep } from '../domain/claim.ts'
 import type { NoticeKind } from '../domain/notice.ts'
-import type { RecordingFacts, Waiting } from '../domain/recording.ts'
+import type { RecordingFacts, Stage, Waiting } from '../domain/recording.ts'
 import { lookAgain } from './names.ts'
 
 /** What starts a recording's life: a deposit that is complete. The recording carries the deposit's id. */
@@ -16,6 +16,7 @@ export interface RecordingInput {
   readonly claimRound?: number
   readonly wasLeaving?: boolean
   readonly ongoing?: OngoingWait | null
+  readonly tried?: TriedStep | null
   /** Notices that could not be mailed yet. */
   readonly owedNotices?: readonly OwedNotice[]
 }
@@ -24,6 +25,12 @@ export interface RecordingInput {
 export type OngoingWait =
   | { readonly kind: 'claim'; readonly sinceMs: number; readonly ahead: readonly ClaimStep[] }
   | { readonly kind: 'approval'; readonly round: number; readonly askedAtMs: number }
+
+/** A step that failed, and how often it has been tried. */
+export interface TriedStep {
+  readonly stage: Stage
+  readonly attempts: number
+}
 
 /** A notice that people are owed. */
 export interface OwedNotice {

@@ -4,7 +4,18 @@ import type { NoticeKind } from '../domain/notice.ts'
 import type { RecordingFacts } from '../domain/recording.ts'
 import { encodes, mails, records, transfers } from './activity-options.ts'
 import { readFailure, refuse } from './failures.ts'
-import { attempt, beginLife, goOnInNewRun, markBeginning, park, refOf, refresh, restUntil, sayWaiting } from './life.ts'
+import {
+  attempt,
+  beginLife,
+  goOnIfFull,
+  goOnInNewRun,
+  markBeginning,
+  park,
+  refOf,
+  refresh,
+  restUntil,
+  sayWaiting,
+} from './life.ts'
 import type { Life } from './life.ts'
 import type { OwedNotice, RecordingInput } from './messages.ts'
 
@@ -62,6 +73,7 @@ async function ingest(life: Life): Promise<boolean> {
     if (decision === 'replace')
       await attempt(life, 'ingest', ['retry', 'skip'], () => records.reviseDeposit(refOf(life)))
     if (decision === 'give_up') return records.refuseDeposit(refOf(life)).then(() => false)
+    await goOnIfFull(life, null)
   }
 }
 
@@ -259,12 +271,15 @@ async function awaitUndo(life: Life, facts: RecordingFacts): Promise<void> {
 /** Removes every copy, then the source if it is still there, then signs what was removed. Nothing can stop it half-way for good. */
 async function purge(life: Life): Promise<void> {
   await sayWaiting(life, 'the stores', 'every copy is removed, then the certificate is signed')
-  await attempt(life, 'delete', ['retry'], async () => {
-    const storeIds = await records.listPurgeStores(refOf(life))
-    await Promise.all(storeIds.map((storeId) => transfers.purgeStore(refOf(life), storeId)))
-    await transfers.purgeSource(refOf(life))
-    await records.certify(refOf(life))
-  })
+  for (let lostIsGone = false; ; lostIsGone = true) {
+    const end = await attempt(life, 'delete', ['retry', 'skip'], async () => {
+      const storeIds = await records.listPurgeStores(refOf(life))
+      await Promise.all(storeIds.map((storeId) => transfers.purgeStore(refOf(life), storeId, { lostIsGone })))
+      await transfers.purgeSource(refOf(life))
+      await records.certify(refOf(life))
+    })
+    if (end.how === 'done') return
+  }
 }
 
 /** Mails without holding anything up: a mail server that is away parks the notice, not the recording. */

@@ -13,12 +13,13 @@ import { allowFastForward, arriveFastForward } from '../../src/db/clock.ts'
 import { applyCommand } from '../../src/db/commands.ts'
 import type { AccountTx } from '../../src/db/connect.ts'
 import { linkDuplicate, returnDuplicates } from '../../src/db/duplicates.ts'
-import { recordCopy, recordStored } from '../../src/db/files.ts'
+import { listFilesToCopy, recordCopy, recordStored } from '../../src/db/files.ts'
 import { findRecording } from '../../src/db/recordings.ts'
 import type { Command } from '../../src/domain/commands.ts'
 import type { Actor } from '../../src/domain/permissions.ts'
 import type { RecordingState } from '../../src/domain/recording.ts'
 import { msPer } from '../../src/domain/units.ts'
+import { copyBetween } from '../../src/storage/copy.ts'
 import { makeLecture, openIngestStand, sha256 } from './ingest-fixture.ts'
 import type { IngestStand } from './ingest-fixture.ts'
 
@@ -86,8 +87,10 @@ async function keepFirst(path = 'first.mp4'): Promise<string> {
       sizeBytes: 2,
       sha256: 'x',
     })
-    for (const file of await tx.selectFrom('files').select('id').where('recording_id', '=', id).execute())
+    for (const file of await listFilesToCopy(tx, id)) {
+      if (file.kind === 'original') await copyBetween(stand.primaryStore, stand.backupStore, file.key, file.key, file)
       await recordCopy(tx, id, file.id, stand.ids.backup)
+    }
     await tx
       .updateTable('copies')
       .set({ state: 'verified', verified_at: new Date() })
