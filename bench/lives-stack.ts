@@ -1,6 +1,7 @@
 import { readFile, rename, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { Client, Connection } from '@temporalio/client'
 import { sql } from 'kysely'
 import { ensureRecorder, ensureStore } from '../src/db/accounts.ts'
 import { openDatabase } from '../src/db/connect.ts'
@@ -31,6 +32,12 @@ export interface StackBytes {
   readonly tables: ReadonlyMap<string, number>
 }
 
+/** What two of its processes hold in memory, in bytes. */
+export interface StackMemory {
+  readonly worker: number
+  readonly temporal: number
+}
+
 /** A whole product of the benchmark's own, and the ways to feed and watch it. */
 export interface LivesStack {
   /** Writes a recording that no other equals, under the uploader's temporary name. */
@@ -49,8 +56,10 @@ export interface LivesStack {
   untilRetained(names: readonly string[], onLook?: (retained: number) => Promise<void>): Promise<void>
   /** Sizes on disk, in bytes; of tables with their indexes. */
   measureBytes(): Promise<StackBytes>
-  /** The worker's resident memory, in bytes; its ffmpeg processes do not count. */
-  workerBytes(): Promise<number>
+  /** Resident memory in bytes: of the worker without its ffmpeg processes, and of Temporal. */
+  measureMemory(): Promise<StackMemory>
+  /** The history in bytes that Temporal keeps for each of these recordings as long as it lives. */
+  measureHistories(names: readonly string[]): Promise<readonly number[]>
   /** One of the recordings, to be handled without the product. */
   readonly sample: string
 }
@@ -95,7 +104,11 @@ export async function startLivesStack(context: BenchContext, settings: NodeJS.Pr
     milestones,
     untilRetained: (names, onLook) => waitForAll(context, milestones, names, onLook),
     measureBytes: () => measureBytes(db, home),
-    workerBytes: () => measureWorker(home),
+    measureMemory: async () => ({
+      worker: await measureService(home, 'worker'),
+      temporal: await measureService(home, 'temporal'),
+    }),
+    measureHistories: async (names) => measureHistories(await findIds(db, stack.accountId, names), home),
   }
 }
 
@@ -124,9 +137,7 @@ async function addInbox(db: Database, stack: Stack, home: Home, { name, url }: {
     await ensureRecorder(tx, { inboxId, name, directory: name, assignment: 'claim', quietMs: msPer.minute })
     return inboxId
   })
-  const ports = (await readStackFile(home))?.ports
-  const temporal = { address: `127.0.0.1:${ports?.temporal}`, namespace: 'reelkeep' }
-  await ensureSchedules(temporal, [{ accountId: stack.accountId, inboxId }])
+  await ensureSchedules(await temporalOf(home), [{ accountId: stack.accountId, inboxId }])
 }
 
 async function readMilestones(db: Database, accountId: string, directory: string, names: readonly string[]) {
@@ -203,8 +214,38 @@ async function measureBytes(db: Database, home: Home): Promise<StackBytes> {
   }
 }
 
-async function measureWorker(home: Home): Promise<number> {
-  const worker = await findService(home.runDir, 'worker')
-  const status = await readFile(`/proc/${worker?.pid}/status`, 'utf8').catch(() => '')
+async function measureService(home: Home, name: 'worker' | 'temporal'): Promise<number> {
+  const service = await findService(home.runDir, name)
+  const status = await readFile(`/proc/${service?.pid}/status`, 'utf8').catch(() => '')
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? Number.NaN) * 1024
+}
+
+async function findIds(db: Database, accountId: string, names: readonly string[]): Promise<readonly string[]> {
+  const paths = names.map((name) => `${demoDirectories.hallA}/${name}.mp4`)
+  const rows = await db.asAccount(accountId, (tx) =>
+    tx
+      .selectFrom('deposits')
+      .select('id')
+      .where(sql<boolean>`path = any(${paths})`)
+      .execute(),
+  )
+  return rows.map(({ id }) => id)
+}
+
+async function measureHistories(ids: readonly string[], home: Home): Promise<readonly number[]> {
+  const temporal = await temporalOf(home)
+  const connection = await Connection.connect({ address: temporal.address })
+  try {
+    const { workflow } = new Client({ connection, namespace: temporal.namespace })
+    const sizes: number[] = []
+    for (const id of ids) sizes.push((await workflow.getHandle(`rec/${id}`).describe()).historySize ?? Number.NaN)
+    return sizes
+  } finally {
+    await connection.close()
+  }
+}
+
+async function temporalOf(home: Home): Promise<{ address: string; namespace: string }> {
+  const ports = (await readStackFile(home))?.ports
+  return { address: `127.0.0.1:${ports?.temporal}`, namespace: 'reelkeep' }
 }

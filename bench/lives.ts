@@ -5,7 +5,7 @@ import { prepareBareLives } from './bare-life.ts'
 import type { BareLife } from './bare-life.ts'
 import type { BenchContext } from './context.ts'
 import { startLivesStack } from './lives-stack.ts'
-import type { LivesStack, Milestones, StackBytes } from './lives-stack.ts'
+import type { LivesStack, Milestones, StackBytes, StackMemory } from './lives-stack.ts'
 import { describeMs, median, percentile } from './measure.ts'
 import type { BenchResult, Row } from './measure.ts'
 
@@ -66,6 +66,8 @@ async function oneByOne(context: BenchContext, stack: LivesStack, bare: BareLife
   }
 }
 
+/** Enough to know what one takes. */
+const mostHistories = 50
 const empty: Row = { what: '', ours: '', bare: '', ratio: '', budget: '' }
 /** Of the demo's recorders. */
 const quietMs = 5000
@@ -103,11 +105,11 @@ async function allAtOnce(context: BenchContext, stack: LivesStack, bare: BareLif
   for (const name of names) await stack.upload(name)
   await pause(uploadMs, undefined, { signal })
   const before = await stack.measureBytes()
-  const memory = [{ retained: 0, bytes: await stack.workerBytes() }]
+  const memory = [{ retained: 0, ...(await stack.measureMemory()) }]
   const beganMs = Date.now()
   for (const name of names) await stack.finish(name)
   await stack.untilRetained(names, async (retained) => {
-    memory.push({ retained, bytes: await stack.workerBytes() })
+    memory.push({ retained, ...(await stack.measureMemory()) })
   })
   const lives = await stack.milestones(names)
   const after = await stack.measureBytes()
@@ -116,9 +118,11 @@ async function allAtOnce(context: BenchContext, stack: LivesStack, bare: BareLif
   const bareEachMs = await bareAtOnce(Math.min(count, mostBareLives), stack, bare)
   const eachMs = wallMs / count
   const growth = (part: 'temporal' | 'postgres') => `${describeBytes((after[part] - before[part]) / count)} each`
-  const quarters = [0, 0.25, 0.5, 0.75, 1].map(
-    (share) => memory.find(({ retained }) => retained >= share * count)?.bytes,
-  )
+  const quarters = (of: keyof StackMemory) =>
+    [0, 0.25, 0.5, 0.75, 1]
+      .map((share) => describeBytes(memory.find(({ retained }) => retained >= share * count)?.[of] ?? Number.NaN))
+      .join(', ')
+  const histories = await stack.measureHistories(names.slice(0, mostHistories))
   return {
     rows: [
       {
@@ -131,16 +135,17 @@ async function allAtOnce(context: BenchContext, stack: LivesStack, bare: BareLif
       {
         ...empty,
         what: 'worker memory, largest',
-        ours: describeBytes(Math.max(...memory.map(({ bytes }) => bytes))),
+        ours: describeBytes(Math.max(...memory.map(({ worker }) => worker))),
         budget: '< 600 MB (572 MiB)',
       },
-      { ...empty, what: 'Temporal database', ours: growth('temporal') },
+      { ...empty, what: 'Temporal, history of a kept recording', ours: `${describeBytes(median(histories))} each` },
+      { ...empty, what: 'Temporal database, with what ended', ours: growth('temporal') },
       { ...empty, what: 'Postgres database', ours: growth('postgres'), budget: '<= 10 KB (9.8 KiB)' },
     ],
     notes: [
       `${count} recordings took ${describeMs(wallMs)} together; bare: ${cpus().length} at once.`,
       `Of the Postgres database, with indexes: ${describeGrowth(before, after, count)}.`,
-      `Worker memory with 0, 25, 50, 75 and 100 % retained: ${quarters.map((bytes) => describeBytes(bytes ?? Number.NaN)).join(', ')}.`,
+      `Memory with 0, 25, 50, 75 and 100 % retained: worker ${quarters('worker')}; Temporal ${quarters('temporal')}.`,
     ],
   }
 }
