@@ -6,6 +6,7 @@ import { createEncodeActivities } from './encode.ts'
 import { createFixityActivities } from './fixity.ts'
 import { createHousekeepingActivities } from './housekeeping.ts'
 import { createIngestActivities } from './ingest.ts'
+import { createOwedActivities } from './owed.ts'
 import { createQuarantineActivities } from './quarantine.ts'
 import { createReconcileActivities } from './reconcile.ts'
 import { createRecordActivities } from './records.ts'
@@ -22,6 +23,7 @@ export function createActivities(deps: ActivityDeps) {
     ...createEncodeActivities(deps),
     ...createArchiveActivities(deps),
     ...createReplicateActivities(deps),
+    ...createOwedActivities(deps),
     ...createRetainActivities(deps),
     ...createDeleteActivities(deps),
     ...createReconcileActivities(deps),

@@ -1,6 +1,6 @@
 import { hasAudit } from '../db/audit.ts'
 import { findFacts, recordingNowMs } from '../db/facts.ts'
-import { isFixityAsked } from '../db/fixity-standing.ts'
+import { isFixityAsked, isStepParked } from '../db/fixity-standing.ts'
 import { requirePeople } from '../db/people.ts'
 import { decideCommand } from '../domain/commands.ts'
 import type { CommandRequest } from '../domain/commands.ts'
@@ -20,8 +20,11 @@ export async function giveCommand(
   request: CommandRequest,
 ): Promise<void> {
   await refuseEarly(deps, recordingId, request)
-  if (await isCheckAgain(deps, recordingId, request))
-    return deps.pipeline.checkCopies(request.actor.accountId, recordingId)
+  if (await isCheckAgain(deps, recordingId, request)) {
+    const { accountId } = request.actor
+    await deps.pipeline.checkCopies(accountId, recordingId)
+    if (!(await deps.db.asAccount(accountId, (tx) => isStepParked(tx, recordingId)))) return
+  }
   try {
     await deps.pipeline.command(recordingId, request, () => refuseEarly(deps, recordingId, request))
   } catch (error) {

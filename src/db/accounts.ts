@@ -4,6 +4,7 @@ import type { Role, Scope } from '../domain/permissions.ts'
 import type { Policy } from '../domain/policy.ts'
 import type { Assignment } from '../domain/recording.ts'
 import type { AccountTx, Database } from './connect.ts'
+import { beginRound } from './life-rounds.ts'
 
 /** The account of this name, made when it is missing. A second call changes nothing. */
 export async function ensureAccount(db: Database, account: { name: string; policy: Policy }): Promise<string> {
@@ -71,11 +72,16 @@ export async function ensureKey(
     .execute()
 }
 
-/** The store of this name, made when missing; its address is brought up to date. */
+/**
+ * The store of this name, made when missing; its address is brought up to date. Where a new one keeps files, a round through the
+ * recordings begins: those that are kept already get their copies there, too.
+ */
 export async function ensureStore(
   tx: AccountTx,
   store: { name: string; site: string; role: 'inbox' | 'primary' | 'backup'; url: string },
 ): Promise<string> {
+  const known = await tx.selectFrom('stores').select('id').where('name', '=', store.name).executeTakeFirst()
+  if (known === undefined && store.role !== 'inbox') await beginRound(tx)
   const row = await tx
     .insertInto('stores')
     .values({ account_id: accountOf, ...store })

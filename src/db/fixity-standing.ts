@@ -91,6 +91,18 @@ export async function isFixityAsked(tx: AccountTx, recordingId: string): Promise
   return row !== undefined
 }
 
+/** True where a step of the recording's life is parked that could be skipped: no check of its copies is one. */
+export async function isStepParked(tx: AccountTx, recordingId: string): Promise<boolean> {
+  const row = await tx
+    .selectFrom('problems')
+    .select('id')
+    .where('recording_id', '=', recordingId)
+    .where('resolved_at', 'is', null)
+    .where(sql<boolean>`'skip' = any(options)`)
+    .executeTakeFirst()
+  return row !== undefined
+}
+
 /** True where this recording's copies are checked: it is kept, and its package is sealed. */
 export async function isChecked(tx: AccountTx, recordingId: string): Promise<boolean> {
   const row = await tx

@@ -160,10 +160,16 @@ export async function recordFindings(
 function changesOf(findings: readonly CopyFinding[]): Readonly<Record<string, readonly CopyFinding[]>> {
   return {
     'copy.failed': findings.filter(({ result, copy }) => result === 'failed' && copy.lastResult !== 'failed'),
-    // A kept recording has unverified copies only where one was just made again.
-    'copy.mended': findings.filter(({ state, copy }) => state === 'verified' && copy.state === 'stored'),
+    'copy.mended': findings.filter((finding) => becameGood(finding) && finding.copy.lastResult === 'failed'),
+    // Owed, made or found in a store, and never read back before.
+    'copy.verified': findings.filter((finding) => becameGood(finding) && finding.copy.lastResult !== 'failed'),
     'copy.recovered': findings.filter(({ state, copy }) => state === 'verified' && copy.state === 'failed'),
   }
+}
+
+/** A copy that stood there without counting, and counts now. */
+function becameGood({ state, copy }: CopyFinding): boolean {
+  return state === 'verified' && copy.state === 'stored'
 }
 
 /** A store that lost ten thousand pieces of a stream is one line of the trail, not ten thousand. */

@@ -23,6 +23,25 @@ export async function beginRebuiltRound(tx: AccountTx): Promise<void> {
 }
 
 /**
+ * A round begins now, or begins anew where one is under way: something was added that recordings may have to do with. Nobody is
+ * woken for it who would not be anyway.
+ */
+export async function beginRound(tx: AccountTx): Promise<void> {
+  await tx
+    .insertInto('life_rounds')
+    .values({ account_id: account })
+    .onConflict((conflict) =>
+      conflict.column('account_id').doUpdateSet({
+        began_at: sql<Date>`clock_timestamp()`,
+        after_id: null,
+        ended_at: null,
+        wake: sql<boolean>`life_rounds.wake and life_rounds.ended_at is null`,
+      }),
+    )
+    .execute()
+}
+
+/**
  * The next page of the round under way, in the order of ids: recordings that are not purged. Null while the last round is
  * younger than `everyMs`; an older one begins anew.
  */

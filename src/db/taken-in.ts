@@ -219,7 +219,7 @@ export async function markReleased(tx: AccountTx, id: string): Promise<void> {
     .execute()
 }
 
-/** Writes down why a source stays where it is. */
+/** Writes down that the source is another file by now and stays where it is; the code says that nobody has to try again. */
 export async function noteSourceLeft(tx: AccountTx, id: string, reason: string): Promise<void> {
-  await tx.updateTable('deposits').set({ reason }).where('id', '=', id).execute()
+  await tx.updateTable('deposits').set({ reason, reason_code: 'changed_while_read' }).where('id', '=', id).execute()
 }

@@ -153,6 +153,7 @@ const knownActions: ReadonlyMap<string, string> = new Map([
   ['copy.failed', 'Bad copies found'],
   ['copy.mended', 'Copies made again from good ones'],
   ['store.lost', 'A store has lost what it held, a person says'],
+  ['copy.verified', 'Copies that a store lacked are there, and verified'],
   ['copy.mismatch', 'A copy reads back as other bytes'],
   ['manifest.resealed', 'The manifest went bad and is written anew'],
   ['scratch.corrupt', 'A working copy went bad: it is fetched again'],

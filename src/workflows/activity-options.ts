@@ -1,4 +1,5 @@
 import { proxyActivities } from '@temporalio/workflow'
+import type { ActivityOptions } from '@temporalio/workflow'
 import type { Activities } from '../activities/index.ts'
 import { taskQueues } from './names.ts'
 import { timeouts } from './timeouts.ts'
@@ -17,12 +18,17 @@ export const records = proxyActivities<Activities>({
   retry: { initialInterval: '200 milliseconds', backoffCoefficient: 2, maximumInterval: '15 seconds' },
 })
 
-/** Bytes between stores. */
-export const transfers = proxyActivities<Activities>({
+const ofBytes: ActivityOptions = {
   startToCloseTimeout: '24 hours',
   heartbeatTimeout: timeouts.beat,
   retry: { initialInterval: '1 second', backoffCoefficient: 3, maximumInterval: '1 minute', maximumAttempts: 4 },
-})
+}
+
+/** Bytes between stores. */
+export const transfers = proxyActivities<Activities>(ofBytes)
+
+/** Bytes that kept recordings owe, perhaps a million of them at once: whatever else waits in the queue goes first. */
+export const arrears = proxyActivities<Activities>({ ...ofBytes, priority: { priorityKey: 5 } })
 
 /** Media work. */
 export const encodes = proxyActivities<Activities>({

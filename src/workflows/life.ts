@@ -34,6 +34,15 @@ interface Parked {
   decision: ProblemOption | null
 }
 
+/** What a kept recording owes, while it is made good. */
+export interface Arrears {
+  /** True when it is to end: the recording is on its way out, or goes on in a new run. */
+  isOver: boolean
+  /** Stops the transfer under way. */
+  stop: () => void
+  done: Promise<void>
+}
+
 /**
  * One recording's life between the stages: what is known of it, what it waits for, and how people reach it. Postgres
  * is the truth; what is held here is the last look at it.
@@ -56,6 +65,10 @@ export interface Life {
   resting: boolean
   /** Set while an encode runs: stops it. */
   stopEncode: (() => void) | null
+  /** Set while what it owes is made good, beside its retention. */
+  arrears: Arrears | null
+  /** At which count of `looksAgain` it was last asked what it owes; `null` = not since it is kept. */
+  arrearsLook: number | null
   /** Notices on their way: nothing waits for them but, for a while, the end of a run. */
   readonly owedNotices: Set<OwedNotice>
   /** How often it was told that its rows were changed behind its back. */
@@ -78,6 +91,8 @@ export function beginLife(input: RecordingInput): Life {
     tried: input.tried ?? null,
     resting: false,
     stopEncode: null,
+    arrears: null,
+    arrearsLook: null,
     owedNotices: new Set(),
     looksAgain: 0,
     parked: new Set(),

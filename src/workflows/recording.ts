@@ -3,6 +3,7 @@ import { planClaimSteps } from '../domain/claim.ts'
 import type { NoticeKind } from '../domain/notice.ts'
 import type { RecordingFacts } from '../domain/recording.ts'
 import { encodes, mails, records, transfers } from './activity-options.ts'
+import { beginArrears, endArrears, sayAgain } from './arrears.ts'
 import { readFailure, refuse } from './failures.ts'
 import {
   attempt,
@@ -31,6 +32,7 @@ export async function recordingWorkflow(input: RecordingInput): Promise<void> {
   for (;;) {
     const facts = await refresh(life)
     if (facts === null || facts.state === 'purged') return
+    if (facts.state !== 'retained') await endArrears(life)
     await stages[facts.state](life, facts)
     life.ongoing = null
   }
@@ -182,15 +184,22 @@ async function beginRetention(life: Life): Promise<void> {
 /** Keeps the recording as long as its plan says; reminds its owner; then the policy asks for deletion. */
 async function retain(life: Life, facts: RecordingFacts): Promise<void> {
   if (life.wasLeaving && patched('later-deposits-wait')) return settleLaterDeposits(life)
-  if (workflowInfo().continueAsNewSuggested) await goOnInNewRun(life)
+  if (workflowInfo().continueAsNewSuggested) {
+    await endArrears(life)
+    await goOnInNewRun(life)
+  }
   const { looksAgain } = life
+  if (patched('what-is-owed-is-made-good')) await beginArrears(life)
+  const { arrears } = life
+  const say: typeof sayWaiting = (...what) => (life.arrears === null ? sayWaiting(...what) : sayAgain(life))
   const changed = () =>
     life.looksAgain !== looksAgain ||
+    life.arrears !== arrears ||
     life.facts?.state !== 'retained' ||
     life.facts.planHash !== facts.planHash ||
     life.facts.holds.length !== facts.holds.length
   if (facts.holds.length > 0) {
-    await sayWaiting(
+    await say(
       life,
       `the release of a legal hold (${facts.holds.map((hold) => hold.reason).join('; ')})`,
       'nothing is deleted while it stands',
@@ -201,16 +210,11 @@ async function retain(life: Life, facts: RecordingFacts): Promise<void> {
   const endsAtMs = Math.max(facts.retainUntilMs ?? Number.MAX_SAFE_INTEGER, life.askAgainAtMs)
   const reminders = (facts.plan?.actions ?? []).filter((action) => action.kind === 'remind' && action.atMs > Date.now())
   for (const reminder of reminders) {
-    await sayWaiting(
-      life,
-      `the end of its retention: ${facts.plan?.reason ?? ''}`,
-      'its owner is reminded',
-      reminder.atMs,
-    )
+    await say(life, `the end of its retention: ${facts.plan?.reason ?? ''}`, 'its owner is reminded', reminder.atMs)
     if (await restUntil(life, reminder.atMs, changed)) return
     tell(life, 'retention_ending', `${facts.planHash?.slice(0, 12)}-${reminder.atMs}`)
   }
-  await sayWaiting(life, `the end of its retention: ${facts.plan?.reason ?? ''}`, 'its deletion is requested', endsAtMs)
+  await say(life, `the end of its retention: ${facts.plan?.reason ?? ''}`, 'its deletion is requested', endsAtMs)
   if (await restUntil(life, endsAtMs, changed)) return
   await refresh(life)
   await records.requestByPolicy(refOf(life), facts.plan?.reason ?? 'Retention ended')
