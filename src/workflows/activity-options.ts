@@ -28,7 +28,7 @@ const ofBytes: ActivityOptions = {
 export const transfers = proxyActivities<Activities>(ofBytes)
 
 /** Bytes that kept recordings owe, perhaps a million of them at once: whatever else waits in the queue goes first. */
-export const arrears = proxyActivities<Activities>({ ...ofBytes, priority: { priorityKey: 5 } })
+export const owedTransfers = proxyActivities<Activities>({ ...ofBytes, priority: { priorityKey: 5 } })
 
 /** Media work. */
 export const encodes = proxyActivities<Activities>({

@@ -35,7 +35,7 @@ interface Parked {
 }
 
 /** What a kept recording owes, while it is made good. */
-export interface Arrears {
+export interface OwedWork {
   /** True when it is to end: the recording is on its way out, or goes on in a new run. */
   isOver: boolean
   /** Stops the transfer under way. */
@@ -66,9 +66,9 @@ export interface Life {
   /** Set while an encode runs: stops it. */
   stopEncode: (() => void) | null
   /** Set while what it owes is made good, beside its retention. */
-  arrears: Arrears | null
+  owed: OwedWork | null
   /** At which count of `looksAgain` it was last asked what it owes; `null` = not since it is kept. */
-  arrearsLook: number | null
+  owedLook: number | null
   /** Notices on their way: nothing waits for them but, for a while, the end of a run. */
   readonly owedNotices: Set<OwedNotice>
   /** How often it was told that its rows were changed behind its back. */
@@ -91,8 +91,8 @@ export function beginLife(input: RecordingInput): Life {
     tried: input.tried ?? null,
     resting: false,
     stopEncode: null,
-    arrears: null,
-    arrearsLook: null,
+    owed: null,
+    owedLook: null,
     owedNotices: new Set(),
     looksAgain: 0,
     parked: new Set(),

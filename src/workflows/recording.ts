@@ -3,7 +3,7 @@ import { planClaimSteps } from '../domain/claim.ts'
 import type { NoticeKind } from '../domain/notice.ts'
 import type { RecordingFacts } from '../domain/recording.ts'
 import { encodes, mails, records, transfers } from './activity-options.ts'
-import { beginArrears, endArrears, sayAgain } from './arrears.ts'
+import { beginOwed, endOwed, sayAgain } from './owed.ts'
 import { readFailure, refuse } from './failures.ts'
 import {
   attempt,
@@ -32,7 +32,7 @@ export async function recordingWorkflow(input: RecordingInput): Promise<void> {
   for (;;) {
     const facts = await refresh(life)
     if (facts === null || facts.state === 'purged') return
-    if (facts.state !== 'retained') await endArrears(life)
+    if (facts.state !== 'retained') await endOwed(life)
     await stages[facts.state](life, facts)
     life.ongoing = null
   }
@@ -185,16 +185,16 @@ async function beginRetention(life: Life): Promise<void> {
 async function retain(life: Life, facts: RecordingFacts): Promise<void> {
   if (life.wasLeaving && patched('later-deposits-wait')) return settleLaterDeposits(life)
   if (workflowInfo().continueAsNewSuggested) {
-    await endArrears(life)
+    await endOwed(life)
     await goOnInNewRun(life)
   }
   const { looksAgain } = life
-  if (patched('what-is-owed-is-made-good')) await beginArrears(life)
-  const { arrears } = life
-  const say: typeof sayWaiting = (...what) => (life.arrears === null ? sayWaiting(...what) : sayAgain(life))
+  if (patched('what-is-owed-is-made-good')) await beginOwed(life)
+  const { owed } = life
+  const say: typeof sayWaiting = (...what) => (life.owed === null ? sayWaiting(...what) : sayAgain(life))
   const changed = () =>
     life.looksAgain !== looksAgain ||
-    life.arrears !== arrears ||
+    life.owed !== owed ||
     life.facts?.state !== 'retained' ||
     life.facts.planHash !== facts.planHash ||
     life.facts.holds.length !== facts.holds.length

@@ -1,5 +1,7 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { Client } from 'pg'
 import { ensureRecorder, ensureStore } from '../../src/db/accounts.ts'
 import type { Actor } from '../../src/domain/permissions.ts'
 import type { FailpointAction, FailpointName } from '../../src/failpoints/names.ts'
@@ -131,6 +133,23 @@ export const scenarios = {
     await arm(stage.arms, { point: 'local.after-write', action: 'corrupt', times: 1, subject: depositId })
     return end(stage, path, stage.world.people.ben)
   },
+  async owed(stage, { name, fault }) {
+    const path = `hall/${name}.mp4`
+    const { depositId } = await dropArmed(stage, path, makeUnique(stage.base), null)
+    const { world, told, forMs } = stage
+    const kept = await reach(stage, path, ({ state }) => state === 'retained')
+    if (isRest(kept)) return kept
+    await command(world, told, depositId, world.people.ben, { kind: 'hold', reason: 'it is looked at' })
+    await stage.watcher.until(path, 'a hold', ({ state, holds }) => state === 'retained' && holds === 1, forMs)
+    if (fault !== null) await arm(stage.arms, { ...fault, subject: depositId })
+    const holdId = await forgetCopies(world, depositId)
+    const recording = { accountId: world.accountId, recordingId: depositId, accepted: true }
+    await world.pipeline.startRecording(recording, { wake: true })
+    for (const untilMs = Date.now() + forMs; !(await hasEveryCopy(world, depositId)); await pause(500))
+      if (Date.now() > untilMs) return { how: 'needs attention', reason: 'its copies were not made' }
+    await command(world, told, depositId, world.people.ben, { kind: 'release', holdId })
+    return end(stage, path, world.people.ben)
+  },
   async managed(stage, { name, fault }) {
     const path = `managed/${name}.mp4`
     await dropArmed(stage, path, makeUnique(stage.base), fault)
@@ -201,6 +220,42 @@ export const scenarios = {
   },
 } as const satisfies Record<string, Scenario>
 
+/** The database forgets what stands in the backup store, and the store loses it. Returns the id of the hold that stands. */
+async function forgetCopies(world: World, recordingId: string): Promise<string> {
+  await rm(join(world.home, 'backup', world.accountId, recordingId), { recursive: true, force: true })
+  return asAdmin(world, async (admin) => {
+    // Only somebody above every rule can: rows of copies are never removed.
+    await admin.query('set session_replication_role = replica')
+    await admin.query('delete from copies where recording_id = $1 and store_id = $2', [
+      recordingId,
+      world.stores.backup,
+    ])
+    const { rows } = await admin.query<{ id: string }>('select id from holds where recording_id = $1', [recordingId])
+    return rows[0]?.id ?? ''
+  })
+}
+
+function hasEveryCopy(world: World, recordingId: string): Promise<boolean> {
+  return asAdmin(world, async (admin) => {
+    const { rows } = await admin.query<{ whole: boolean }>(
+      `select bool_and(exists (select from copies c where c.file_id = f.id and c.store_id = $2 and c.state = 'verified')) as whole
+       from files f where f.recording_id = $1`,
+      [recordingId, world.stores.backup],
+    )
+    return rows[0]?.whole ?? false
+  })
+}
+
+async function asAdmin<T>({ adminUrl }: World, work: (admin: Client) => Promise<T>): Promise<T> {
+  const admin = new Client(adminUrl)
+  await admin.connect()
+  try {
+    return await work(admin)
+  } finally {
+    await admin.end()
+  }
+}
+
 /** An inbox of its own, so that a fault of its looks meets nobody else. */
 async function addInbox({ world }: Stage, name: string): Promise<{ id: string; path: string }> {
   const path = join(world.home, name)
@@ -241,6 +296,9 @@ export const scenarioOf: Partial<Record<FailpointName, keyof typeof scenarios>> 
   'command.after-commit': 'managed',
   'mend.after-delete': 'mended',
   'mend.after-put': 'mended',
+  'owed.after-announce': 'owed',
+  'owed.after-copy': 'owed',
+  'owed.after-read-back': 'owed',
   'purge.source-before-delete': 'unclaimed',
   'purge.source-after-delete': 'unclaimed',
   's3.after-create': 'large',

@@ -7,7 +7,7 @@ const folder = new URL('./histories/', import.meta.url)
 const histories = readdirSync(folder).filter((name) => name.endsWith('.json'))
 
 test('there are histories of every kind of life', () => {
-  for (const kind of ['whole-life', 'unclaimed', 'parked', 'rebuilt', 'called-off', 'remade'])
+  for (const kind of ['whole-life', 'unclaimed', 'parked', 'rebuilt', 'called-off', 'remade', 'owed'])
     expect(histories.some((name) => name.startsWith(kind))).toBe(true)
 })
 

@@ -1,35 +1,35 @@
 import { CancellationScope, isCancellation } from '@temporalio/workflow'
-import { arrears as transfers, records } from './activity-options.ts'
+import { owedTransfers, records } from './activity-options.ts'
 import { readFailure } from './failures.ts'
 import { attempt, refOf, sayWaiting } from './life.ts'
-import type { Arrears, Life } from './life.ts'
+import type { Life, OwedWork } from './life.ts'
 
 /**
  * Asks, once for every time a kept recording is looked at, what it owes: copies that a store lacks, a source that should have left its
  * inbox. What is owed is made good beside the retention, so that no deletion, no reminder and no end of retention waits for it.
  */
-export async function beginArrears(life: Life): Promise<void> {
-  if (life.arrears !== null || life.arrearsLook === life.looksAgain) return
-  life.arrearsLook = life.looksAgain
+export async function beginOwed(life: Life): Promise<void> {
+  if (life.owed !== null || life.owedLook === life.looksAgain) return
+  life.owedLook = life.looksAgain
   const { storeIds, source } = await records.findOwed(refOf(life))
   if (storeIds.length === 0 && !source) return
-  const arrears: Arrears = { isOver: false, stop: () => undefined, done: Promise.resolve() }
-  life.arrears = arrears
-  arrears.done = makeGood(life, arrears, storeIds.length > 0)
+  const owed: OwedWork = { isOver: false, stop: () => undefined, done: Promise.resolve() }
+  life.owed = owed
+  owed.done = makeGood(life, owed, storeIds.length > 0)
     // What went wrong is parked; the next look asks again.
     .catch(() => undefined)
-    .finally(() => (life.arrears = null))
+    .finally(() => (life.owed = null))
 }
 
 /** Ends what is made good, where the recording is on its way out or goes on in a new run: nothing is left under way or parked. */
-export async function endArrears(life: Life): Promise<void> {
-  life.arrearsLook = null
-  const { arrears } = life
-  if (arrears === null) return
-  arrears.isOver = true
-  arrears.stop()
+export async function endOwed(life: Life): Promise<void> {
+  life.owedLook = null
+  const { owed } = life
+  if (owed === null) return
+  owed.isOver = true
+  owed.stop()
   for (const parked of life.parked) if (parked.stage === 'archive') parked.decision = 'give_up'
-  await arrears.done
+  await owed.done
 }
 
 /** Says again what is said already: a decision was made meanwhile, and what the recording waits for is still the same. */
@@ -43,18 +43,18 @@ export async function sayAgain(life: Life): Promise<void> {
   }
 }
 
-async function makeGood(life: Life, arrears: Arrears, copies: boolean): Promise<void> {
+async function makeGood(life: Life, owed: OwedWork, copies: boolean): Promise<void> {
   if (copies) await sayWaiting(life, 'copies that its stores lack', 'they are made from a verified copy, and read back')
   else await sayWaiting(life, 'the inbox', 'the source leaves the inbox')
   const work = () =>
     CancellationScope.cancellable(async () => {
-      if (arrears.isOver) return
+      if (owed.isOver) return
       const scope = CancellationScope.current()
-      arrears.stop = () => scope.cancel()
+      owed.stop = () => scope.cancel()
       try {
         await settle(life)
       } catch (error) {
-        if (!arrears.isOver) throw error
+        if (!owed.isOver) throw error
       }
     })
   // A run before this one may have ended while it was parked: its problem is closed, too.
@@ -72,18 +72,18 @@ async function settle(life: Life): Promise<void> {
       if (isCancellation(error)) throw error
       failures.push(error)
     }
-  if ((await records.findOwed(refOf(life))).source) await transfers.releaseSource(refOf(life))
+  if ((await records.findOwed(refOf(life))).source) await owedTransfers.releaseSource(refOf(life))
   if (failures.length > 0) throw failures[0]
 }
 
 /** A copy that reads back as other bytes is made again at once, and once; a store that does it again is a person's, or the next try's. */
 async function serve(life: Life, storeId: string): Promise<void> {
-  await transfers.makeOwedCopies(refOf(life), storeId)
+  await owedTransfers.makeOwedCopies(refOf(life), storeId)
   try {
-    await transfers.readOwedCopies(refOf(life), storeId)
+    await owedTransfers.readOwedCopies(refOf(life), storeId)
   } catch (error) {
     if (isCancellation(error) || readFailure(error).code !== 'store_alters_bytes') throw error
-    await transfers.makeOwedCopies(refOf(life), storeId)
-    await transfers.readOwedCopies(refOf(life), storeId)
+    await owedTransfers.makeOwedCopies(refOf(life), storeId)
+    await owedTransfers.readOwedCopies(refOf(life), storeId)
   }
 }
