@@ -64,7 +64,8 @@ async function goRound(
   const page = await db.asAccount(accountId, (tx) => nextRoundPage(tx, roundEveryMs, limit))
   if (page === null) return 0
   const owing = await db.asAccount(accountId, (tx) => listOwing(tx, page.ids))
-  const ids = upToOwing(page.ids, owing)
+  // After a rebuild every life has to begin or to look: that does not wait for copies.
+  const ids = page.wake ? page.ids : upToOwing(page.ids, owing)
   for (const recordingId of ids) {
     signal.throwIfAborted()
     await startRecording({ accountId, recordingId, accepted: true }, { wake: page.wake || owing.has(recordingId) })

@@ -1,6 +1,9 @@
+import { MockActivityEnvironment } from '@temporalio/testing'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createOwedActivities } from '../../src/activities/owed.ts'
+import { createReconcileActivities } from '../../src/activities/reconcile.ts'
 import { ensureStore } from '../../src/db/accounts.ts'
+import { beginRebuiltRound } from '../../src/db/life-rounds.ts'
 import { findOwedFacts, listOwing } from '../../src/db/owed.ts'
 import { planOwed } from '../../src/domain/owed.ts'
 import { openFixityStand, overwrite } from './fixity-stand.ts'
@@ -186,4 +189,70 @@ test('what is parked with a person is not woken', async () => {
     [stand.accountId, kept.id],
   )
   expect(await isOwing()).toBe(false)
+})
+
+/** One turn of the reconciliation: whom it came past, and whom it told to look at what they owe. */
+async function turn(): Promise<{ readonly past: string[]; readonly woken: string[] }> {
+  const seen = { past: [] as string[], woken: [] as string[] }
+  const { startMissingLives } = createReconcileActivities({
+    db: stand.db,
+    startRecording: async ({ recordingId }, { wake } = { wake: false }) => {
+      seen.past.push(recordingId)
+      if (wake) seen.woken.push(recordingId)
+    },
+  })
+  await new MockActivityEnvironment({ heartbeatTimeoutMs: 30_000 }).run(startMissingLives)
+  return seen
+}
+
+const addStore = (name: string, role: 'backup' | 'inbox' = 'backup') =>
+  stand.db.asAccount(stand.accountId, (tx) => ensureStore(tx, { name, site: name, role, url: `local:/${name}` }))
+
+async function restOfRound(): Promise<{ readonly past: string[]; readonly woken: string[] }> {
+  const all = { past: [] as string[], woken: [] as string[] }
+  for (;;) {
+    const { past, woken } = await turn()
+    if (past.length === 0) return all
+    expect(woken.length).toBeLessThanOrEqual(100)
+    all.past.push(...past)
+    all.woken.push(...woken)
+  }
+}
+
+test('a store that is added begins a round, which wakes those that owe, a bounded number in a turn', async () => {
+  await restOfRound()
+  await addStore('fourth')
+  const kept = await stand.admin.query<{ id: string; state: string }>('select id, state from recordings')
+  const owing = await stand.db.asAccount(stand.accountId, (tx) =>
+    listOwing(
+      tx,
+      kept.rows.map(({ id }) => id),
+    ),
+  )
+  expect(owing.size).toBeGreaterThan(50)
+  const round = await restOfRound()
+  expect(round.past.toSorted()).toEqual(kept.rows.map(({ id }) => id).toSorted())
+  expect(round.woken.toSorted()).toEqual([...owing].toSorted())
+  // The same store again, and an inbox, are nothing to look for copies in.
+  await addStore('fourth')
+  await addStore('another inbox', 'inbox')
+  expect(await turn()).toEqual({ past: [], woken: [] })
+})
+
+test('no more are woken in one turn than can be served, and the next goes on behind them', async () => {
+  for (let index = 0; index < 60; index += 1) await stand.keep(contents(`many ${index}`), ['primary'])
+  await addStore('fifth')
+  const first = await turn()
+  expect(first.woken).toHaveLength(100)
+  expect(first.past.at(-1)).toBe(first.woken.at(-1))
+  const rest = await restOfRound()
+  expect(rest.past.filter((id) => first.past.includes(id))).toEqual([])
+  expect(rest.woken.length).toBeGreaterThan(0)
+})
+
+test('a store that is added during a round of rebuilt rows does not end its waking', async () => {
+  await stand.db.asAccount(stand.accountId, (tx) => beginRebuiltRound(tx))
+  await addStore('sixth')
+  const { past, woken } = await turn()
+  expect(woken).toEqual(past)
 })
