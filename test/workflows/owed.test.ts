@@ -172,9 +172,9 @@ test('a copy that a store altered is made again before it counts', { timeout: 40
 test('a store that is away is waited for, and a person may let it be', { timeout: 400_000 }, async () => {
   const kept = await keep()
   await addStore('away', { exists: false })
-  const parked = await world.until(kept.depositPath, ({ problem }) => problem !== null, forMs)
+  // What it waits for is written a moment after its problem.
+  const parked = await world.until(kept.depositPath, (seen) => seen.waitingFor.includes('a person, because'), forMs)
   expect(parked.problem).toMatchObject({ stage: 'archive', code: 'store_misconfigured', options: ['retry', 'skip'] })
-  expect(parked.waitingFor).toContain('a person, because')
   expect(parked.nextAtMs).toBe(parked.problem?.nextRetryAtMs)
   // Nothing is announced to a store that never answered: a purge would have to wait for it.
   expect(copiesIn(parked, 'away')).toEqual([])
