@@ -15,20 +15,16 @@ import { defaultPolicy } from '../domain/policy.ts'
 import type { Policy } from '../domain/policy.ts'
 import type { ProblemOption, RecordingFacts, Stage, Waiting } from '../domain/recording.ts'
 import { records } from './activity-options.ts'
-import { readFailure, refuse } from './failures.ts'
+import { refuse } from './failures.ts'
 import { commandUpdate, lookAgainSignal, statusQuery } from './messages.ts'
 import type { CommandResult, OngoingWait, OwedNotice, RecordingInput, TriedStep } from './messages.ts'
 import { attributeKeys } from './search-attributes.ts'
 
 const rememberedRequests = 200
 const noticeGraceMs = 45_000
-const longestRetryMs = 6 * 3_600_000
 
-/** How a stage ended: done, or a person decided otherwise. */
-export type StageEnd<T> =
-  { readonly how: 'done'; readonly value: T } | { readonly how: Exclude<ProblemOption, 'retry'> }
-
-interface Parked {
+/** A step that waits for a person, or for its next automatic retry. */
+export interface Parked {
   readonly stage: Stage
   readonly options: readonly ProblemOption[]
   decision: ProblemOption | null
@@ -217,106 +213,17 @@ export async function restUntil(life: Life, atMs: number | null, over: () => boo
     let heard = true
     if (atMs === null) await condition(wakes)
     else heard = await condition(wakes, Math.max(1, atMs - Date.now()))
-    if (heard && isFull() && !over()) await goOnInNewRun(life, over)
+    // What is made good beside this rest has to end first, which is the stage's to see to.
+    if (heard && isFull() && !over() && life.owed === null) await goOnInNewRun(life, over)
     return heard
   } finally {
     life.resting = false
   }
 }
 
-/** Temporal hears 2,000 commands in one run, and then none; it says so some time before. */
-function isFull(): boolean {
+/** True where this run should end soon: Temporal hears 2,000 commands in one run, and then none; it says so some time before. */
+export function isFull(): boolean {
   return workflowInfo().continueAsNewSuggested && patched('rests-go-on-in-a-new-run')
-}
-
-/**
- * Runs one step of a stage. Where it fails for good, the recording is parked with the reason until a person decides or
- * (for failures that pass) the next automatic retry comes: the life itself never fails.
- */
-export async function attempt<T>(
-  life: Life,
-  stage: Stage,
-  options: readonly ProblemOption[],
-  work: () => Promise<T>,
-  { aside = false, wasParked = false } = {},
-): Promise<StageEnd<T>> {
-  for (let attempts = 1 + (aside ? 0 : triesBefore(life, stage)); ; attempts += 1) {
-    try {
-      const value = await work()
-      if (attempts > 1 || wasParked) await unpark(life, stage, 'done')
-      return { how: 'done', value }
-    } catch (error) {
-      const failure = readFailure(error)
-      const retryInMs =
-        failure.retryAfterMs === null ? null : Math.min(failure.retryAfterMs * 2 ** (attempts - 1), longestRetryMs)
-      const decision = await park(life, {
-        stage,
-        attempts,
-        options,
-        code: failure.code,
-        message: failure.message,
-        retryInMs,
-        aside,
-      })
-      if (decision === 'retry') {
-        if (!aside) await goOnIfFull(life, { stage, attempts })
-        continue
-      }
-      await unpark(life, stage, decision)
-      return { how: decision }
-    }
-  }
-}
-
-/** How often the run before this one tried the step that it ended with. */
-function triesBefore(life: Life, stage: Stage): number {
-  const { tried } = life
-  if (tried?.stage !== stage) return 0
-  life.tried = null
-  return tried.attempts
-}
-
-/** What is tried again for years goes on in a new run from time to time, with the next try. */
-export async function goOnIfFull(life: Life, tried: TriedStep | null): Promise<void> {
-  if (!isFull()) return
-  life.tried = tried
-  await goOnInNewRun(life)
-}
-
-interface Parking {
-  readonly stage: Stage
-  readonly attempts: number
-  readonly options: readonly ProblemOption[]
-  readonly code: Parameters<typeof records.park>[1]['code']
-  readonly message: string
-  readonly retryInMs: number | null
-  /** True for work beside the life (a notice): the life goes on waiting for what it waits for. */
-  readonly aside?: boolean
-}
-
-/** Parks a stage in needs attention until somebody, or the clock, decides. */
-export async function park(
-  life: Life,
-  { stage, attempts, options, code, message, retryInMs, aside = false }: Parking,
-): Promise<ProblemOption> {
-  const parked: Parked = { stage, options, decision: null }
-  life.parked.add(parked)
-  const nextRetryAtMs = retryInMs === null ? null : Date.now() + retryInMs
-  await records.park(refOf(life), { stage, code, message, attempts, nextRetryAtMs, options })
-  upsertSearchAttributes([{ key: attributeKeys.problem, value: code }])
-  const before = life.waiting
-  const then = nextRetryAtMs === null ? 'nothing happens by itself' : 'it is tried again'
-  if (!aside) await sayWaiting(life, `a person, because ${message}`, then, nextRetryAtMs)
-  if (retryInMs === null) await condition(() => parked.decision !== null)
-  else await condition(() => parked.decision !== null, retryInMs)
-  life.parked.delete(parked)
-  if (!aside) await sayWaiting(life, before.waitingFor, before.nextStep, before.nextAtMs)
-  return parked.decision ?? 'retry'
-}
-
-async function unpark(life: Life, stage: Stage, resolution: string): Promise<void> {
-  await records.unpark(refOf(life), stage, resolution)
-  upsertSearchAttributes([{ key: attributeKeys.problem, value: null }])
 }
 
 /**

@@ -1,7 +1,8 @@
 import { CancellationScope, isCancellation } from '@temporalio/workflow'
 import { owedTransfers, records } from './activity-options.ts'
 import { readFailure } from './failures.ts'
-import { attempt, refOf, sayWaiting } from './life.ts'
+import { attempt } from './attempt.ts'
+import { refOf, sayWaiting } from './life.ts'
 import type { Life, OwedWork } from './life.ts'
 
 /**
@@ -58,7 +59,7 @@ async function makeGood(life: Life, owed: OwedWork, copies: boolean): Promise<vo
       }
     })
   // A run before this one may have ended while it was parked: its problem is closed, too.
-  await attempt(life, 'archive', ['retry', 'skip'], work, { wasParked: true })
+  await attempt(life, 'archive', ['retry', 'skip'], work, { beside: true, wasParked: true })
 }
 
 /** One store after the other, and one that is away does not keep the others waiting. The source goes when enough copies stand. */

@@ -5,18 +5,8 @@ import type { RecordingFacts } from '../domain/recording.ts'
 import { encodes, mails, records, transfers } from './activity-options.ts'
 import { beginOwed, endOwed, sayAgain } from './owed.ts'
 import { readFailure, refuse } from './failures.ts'
-import {
-  attempt,
-  beginLife,
-  goOnIfFull,
-  goOnInNewRun,
-  markBeginning,
-  park,
-  refOf,
-  refresh,
-  restUntil,
-  sayWaiting,
-} from './life.ts'
+import { attempt, goOnIfFull, park } from './attempt.ts'
+import { beginLife, goOnInNewRun, markBeginning, refOf, refresh, restUntil, sayWaiting } from './life.ts'
 import type { Life } from './life.ts'
 import type { OwedNotice, RecordingInput } from './messages.ts'
 
@@ -294,7 +284,7 @@ function tell(life: Life, kind: NoticeKind, occasion: string): void {
 function mail(life: Life, notice: OwedNotice, wasParked: boolean): void {
   const { kind, occasion } = notice
   const stage = kind.startsWith('claim') ? 'claim' : 'retain'
-  const how = { aside: true, wasParked }
+  const how = { quiet: true, wasParked }
   life.owedNotices.add(notice)
   attempt(life, stage, ['retry', 'skip'], () => mails.sendNotice(refOf(life), kind, occasion), how)
     .catch(() => undefined)
