@@ -1,8 +1,6 @@
 import { listFilesToCopy, lockUnsealed, recordStored } from '../db/files.ts'
 import { manifestKey } from '../domain/archive.ts'
-import { sameContent } from '../domain/fixity.ts'
 import { failpoint } from '../failpoints/failpoint.ts'
-import { readBack } from '../storage/copy.ts'
 import { withHeartbeat } from './beat.ts'
 import type { ActivityDeps, PlacedStore } from './deps.ts'
 import { composeManifest, manifestBytes } from './manifest.ts'
@@ -65,8 +63,8 @@ async function seal(
     ref.accountId,
     async (tx) => {
       if (!(await lockUnsealed(tx, ref.recordingId))) return
-      const found = await store.stat(key)
-      if (found?.sizeBytes !== content.sizeBytes || !sameContent(await readBack(store, key, { signal }), content))
+      // What it reads back as is the next stage's to find out.
+      if ((await store.stat(key))?.sizeBytes !== content.sizeBytes)
         throw altered(primary, file, 'was removed or replaced by another run before it was recorded')
       await recordStored(tx, ref.recordingId, primary.id, file)
       await failpoint('archive.before-commit')
