@@ -1,5 +1,6 @@
-import { recordStored } from '../db/files.ts'
 import type { AccountTx } from '../db/connect.ts'
+import { lockState } from '../db/facts.ts'
+import { recordStored } from '../db/files.ts'
 import type { StoredFile } from '../db/files.ts'
 import { renditionKey } from '../domain/archive.ts'
 import { planEncode } from '../domain/encode.ts'
@@ -137,12 +138,7 @@ async function publishRenditions(
   stored: readonly StoredFile[],
 ): Promise<void> {
   const counting = await deps.db.asAccount(ref.accountId, async (tx) => {
-    const { state } = await tx
-      .selectFrom('recordings')
-      .select('state')
-      .where('id', '=', ref.recordingId)
-      .forUpdate()
-      .executeTakeFirstOrThrow()
+    const state = await lockState(tx, ref.recordingId)
     const first = await listRenditionKeys(tx, ref.recordingId)
     if (first.length > 0 || state !== 'encoding') return new Set(first)
     for (const file of stored) await recordStored(tx, ref.recordingId, primary.id, file)

@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import type { Disposition, Hold, RecordingFacts } from '../domain/recording.ts'
+import type { Disposition, Hold, RecordingFacts, RecordingState } from '../domain/recording.ts'
 import { getPolicy } from './accounts.ts'
 import { msOf } from './connect.ts'
 import type { AccountTx } from './connect.ts'
@@ -12,6 +12,22 @@ export async function findFacts(tx: AccountTx, recordingId: string): Promise<Rec
 /** The same under a row lock: nobody changes this recording, and no hold is placed on it, until the transaction ends. */
 export async function lockFacts(tx: AccountTx, recordingId: string): Promise<RecordingFacts | null> {
   return loadFacts(tx, recordingId, true)
+}
+
+/** The recording's state, which nobody changes until the transaction ends; null where there is no such recording. */
+export async function lockState(tx: AccountTx, recordingId: string): Promise<RecordingState | null> {
+  const row = await tx
+    .selectFrom('recordings')
+    .select('state')
+    .where('id', '=', recordingId)
+    .forUpdate()
+    .executeTakeFirst()
+  return row?.state ?? null
+}
+
+/** True where every copy is to go, or went: nothing may come back behind a purge. */
+export function isGoing(state: RecordingState | null): boolean {
+  return state === null || state === 'purging' || state === 'purged'
 }
 
 async function loadFacts(tx: AccountTx, recordingId: string, lock: boolean): Promise<RecordingFacts | null> {

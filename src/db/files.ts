@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import type { FileView } from '../domain/recording.ts'
 import type { AccountTx } from './connect.ts'
+import { lockState } from './facts.ts'
 
 /** A file that was just put into a store. */
 export interface StoredFile {
@@ -28,13 +29,7 @@ export interface FileToCopy {
 
 /** True while a package has to be sealed and no manifest of it is recorded. Until the transaction ends, none will be. */
 export async function lockUnsealed(tx: AccountTx, recordingId: string): Promise<boolean> {
-  const recording = await tx
-    .selectFrom('recordings')
-    .select('state')
-    .where('id', '=', recordingId)
-    .forUpdate()
-    .executeTakeFirst()
-  if (recording?.state !== 'archiving') return false
+  if ((await lockState(tx, recordingId)) !== 'archiving') return false
   const manifest = await tx
     .selectFrom('files')
     .select('id')

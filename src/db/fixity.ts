@@ -4,6 +4,7 @@ import type { Content } from '../domain/fixity.ts'
 import type { Problem } from '../domain/recording.ts'
 import { writeAudit } from './audit.ts'
 import type { AccountTx } from './connect.ts'
+import { isGoing } from './facts.ts'
 import { listFilesToCopy } from './files.ts'
 import type { FileToCopy } from './files.ts'
 import { openProblem, resolveProblem } from './problems.ts'
@@ -111,7 +112,7 @@ export async function lockForFixity(
     .executeTakeFirst()
   return {
     open: fixityStates.some((state) => state === row?.state),
-    leaving: row === undefined || row.state === 'purging' || row.state === 'purged',
+    leaving: isGoing(row?.state ?? null),
     mark: row?.mark ?? null,
   }
 }

@@ -3,6 +3,7 @@ import type { Content } from '../domain/fixity.ts'
 import { mendStates } from '../domain/mend.ts'
 import { writeAudit } from './audit.ts'
 import type { AccountTx } from './connect.ts'
+import { isGoing, lockState } from './facts.ts'
 
 /** One copy: which file of which recording, in which store. */
 export interface CopyPlace {
@@ -73,13 +74,7 @@ export async function recordMended(
   { recordingId, fileId, storeId }: CopyPlace,
   detail: Readonly<Record<string, string | number>>,
 ): Promise<boolean> {
-  const row = await tx
-    .selectFrom('recordings')
-    .select('state')
-    .where('id', '=', recordingId)
-    .forUpdate()
-    .executeTakeFirst()
-  if (row === undefined || row.state === 'purging' || row.state === 'purged') return false
+  if (isGoing(await lockState(tx, recordingId))) return false
   await tx
     .updateTable('copies')
     .set({ state: 'stored', stored_at: sql<Date>`now()`, mend_from: null })

@@ -4,7 +4,7 @@ import type { KeepingStore, OwedFacts } from '../domain/owed.ts'
 import { writeAudit } from './audit.ts'
 import { msOf } from './connect.ts'
 import type { AccountTx } from './connect.ts'
-import { areCopiesVerified } from './facts.ts'
+import { areCopiesVerified, isGoing, lockState } from './facts.ts'
 
 const account = sql<string>`current_setting('app.account')::uuid`
 
@@ -123,15 +123,10 @@ export interface OwedPlace {
 }
 
 /** Locks the recording and says where it is: kept, on its way out, or so far that nothing may come back. */
-async function lockState(tx: AccountTx, recordingId: string): Promise<'kept' | 'leaving' | 'going'> {
-  const row = await tx
-    .selectFrom('recordings')
-    .select('state')
-    .where('id', '=', recordingId)
-    .forUpdate()
-    .executeTakeFirst()
-  if (row === undefined || row.state === 'purging' || row.state === 'purged') return 'going'
-  return owedStates.some((state) => state === row.state) ? 'kept' : 'leaving'
+async function lockWay(tx: AccountTx, recordingId: string): Promise<'kept' | 'leaving' | 'going'> {
+  const state = await lockState(tx, recordingId)
+  if (isGoing(state)) return 'going'
+  return owedStates.some((kept) => kept === state) ? 'kept' : 'leaving'
 }
 
 /**
@@ -139,7 +134,7 @@ async function lockState(tx: AccountTx, recordingId: string): Promise<'kept' | '
  * meanwhile. Until it is made it is `failed`, and counts for nothing. False where the recording is on its way out: then none is made.
  */
 export async function announceCopy(tx: AccountTx, { recordingId, fileId, storeId }: OwedPlace): Promise<boolean> {
-  if ((await lockState(tx, recordingId)) !== 'kept') return false
+  if ((await lockWay(tx, recordingId)) !== 'kept') return false
   await tx
     .insertInto('copies')
     .values({ account_id: account, recording_id: recordingId, file_id: fileId, store_id: storeId, state: 'failed' })
@@ -153,7 +148,7 @@ export async function announceCopy(tx: AccountTx, { recordingId, fileId, storeId
  * purge has passed by: it must go again.
  */
 export async function recordMade(tx: AccountTx, { recordingId, fileId, storeId }: OwedPlace): Promise<'made' | 'gone'> {
-  if ((await lockState(tx, recordingId)) === 'going') return 'gone'
+  if ((await lockWay(tx, recordingId)) === 'going') return 'gone'
   await tx
     .updateTable('copies as c')
     .set({ state: 'stored', stored_at: sql<Date>`now()` })
@@ -174,7 +169,7 @@ export async function recordReadBack(
   matched: boolean,
   last: { readonly store: string; readonly copies: number } | null,
 ): Promise<void> {
-  if ((await lockState(tx, recordingId)) === 'going') return
+  if ((await lockWay(tx, recordingId)) === 'going') return
   await tx
     .updateTable('copies as c')
     .set(matched ? { state: 'verified', verified_at: sql<Date>`now()` } : { state: 'failed' })

@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import type { AccountTx } from './connect.ts'
+import { lockState } from './facts.ts'
 
 /** One file of a finished part of an encode: a slice of one rung, or the sound. */
 export interface StoredSlice {
@@ -33,12 +34,7 @@ export async function listSlice(tx: AccountTx, name: SliceName): Promise<StoredS
  * where another run was first or the encode is over.
  */
 export async function insertSlice(tx: AccountTx, name: SliceName, files: readonly StoredSlice[]): Promise<boolean> {
-  const { state } = await tx
-    .selectFrom('recordings')
-    .select('state')
-    .where('id', '=', name.recordingId)
-    .forUpdate()
-    .executeTakeFirstOrThrow()
+  const state = await lockState(tx, name.recordingId)
   const made = await tx
     .selectFrom('files')
     .select('id')
