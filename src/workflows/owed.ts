@@ -1,4 +1,5 @@
 import { CancellationScope, isCancellation } from '@temporalio/workflow'
+import type { ProblemOption } from '../domain/recording.ts'
 import { owedTransfers, records } from './activity-options.ts'
 import { readFailure } from './failures.ts'
 import { attempt } from './attempt.ts'
@@ -10,8 +11,13 @@ import type { Life, OwedWork } from './life.ts'
  * inbox. What is owed is made good beside the retention, so that no deletion, no reminder and no end of retention waits for it.
  */
 export async function beginOwed(life: Life): Promise<void> {
-  if (life.owed !== null || life.owedLook === life.looksAgain) return
+  if (life.owedLook === life.looksAgain) return
   life.owedLook = life.looksAgain
+  if (life.owed !== null) {
+    // Its rows were changed behind its back: what it is parked with may be over.
+    decideParked(life, 'retry')
+    return
+  }
   const { storeIds, source } = await records.findOwed(refOf(life))
   if (storeIds.length === 0 && !source) return
   const owed: OwedWork = { isOver: false, stop: () => undefined, done: Promise.resolve() }
@@ -29,8 +35,12 @@ export async function endOwed(life: Life): Promise<void> {
   if (owed === null) return
   owed.isOver = true
   owed.stop()
-  for (const parked of life.parked) if (parked.stage === 'archive') parked.decision = 'give_up'
+  decideParked(life, 'give_up')
   await owed.done
+}
+
+function decideParked(life: Life, decision: ProblemOption): void {
+  for (const parked of life.parked) if (parked.stage === 'archive') parked.decision = decision
 }
 
 /** Says again what is said already: a decision was made meanwhile, and what the recording waits for is still the same. */
