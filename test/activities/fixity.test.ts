@@ -323,7 +323,7 @@ test('renditions of attempts that do not count go; what a row names, what is you
   const primary = stand.stores['primary']!
   const prefix = `${stand.accountId}/${kept.id}`
   const stray = `${prefix}/renditions/run-0-1/720p.mp4`
-  const part = `${prefix}/work/plan/run-0-1/0-54p`
+  const part = [prefix, 'work', 'plan', 'run-0-1', '0-54p'].join('/')
   for (const key of [stray, part, `${prefix}/original.avi`, `${prefix}/notes.txt`])
     await overwrite(primary, key, damaged)
   const sweep = () => stand.run(() => stand.activities.removeStrays(stand.refOf(kept)))
