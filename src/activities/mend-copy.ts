@@ -173,7 +173,8 @@ async function standsAny(
   return false
 }
 
-async function readLook(store: Store, key: string, options: Parameters<typeof readBack>[2]): Promise<Look> {
+/** What an object reads back as. @throws store_* */
+export async function readLook(store: Store, key: string, options: Parameters<typeof readBack>[2]): Promise<Look> {
   try {
     return await readBack(store, key, options)
   } catch (error) {

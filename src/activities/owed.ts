@@ -7,11 +7,11 @@ import { sameContent } from '../domain/fixity.ts'
 import { planOwed } from '../domain/owed.ts'
 import type { OwedCopy, OwedPlan } from '../domain/owed.ts'
 import { failpoint } from '../failpoints/failpoint.ts'
-import { readBack } from '../storage/copy.ts'
 import { withHeartbeat } from './beat.ts'
 import type { Beat } from './beat.ts'
 import { copyFile } from './copy-file.ts'
 import type { ActivityDeps, PlacedStore } from './deps.ts'
+import { readLook } from './mend-copy.ts'
 import type { RecordingRef } from './records.ts'
 
 type Ref = Pick<RecordingRef, 'accountId' | 'recordingId'>
@@ -158,11 +158,7 @@ function isBadSource(error: ReelkeepError): boolean {
 }
 
 async function readsBack({ store, name }: PlacedStore, file: FileToCopy, { signal, beat }: Beat): Promise<boolean> {
-  try {
-    const onProgress = (bytes: number) => beat({ store: name, file: file.name, bytes })
-    return sameContent(await readBack(store, file.key, { signal, onProgress }), file)
-  } catch (error) {
-    if (hasCode(error, 'object_missing')) return false
-    throw error
-  }
+  const onProgress = (bytes: number) => beat({ store: name, file: file.name, bytes })
+  const look = await readLook(store, file.key, { signal, onProgress })
+  return typeof look === 'object' && sameContent(look, file)
 }
