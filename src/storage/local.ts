@@ -1,20 +1,19 @@
-import { randomUUID } from 'node:crypto'
 import type { Stats } from 'node:fs'
 import { constants } from 'node:fs'
-import { link, lstat, open, readdir, rmdir, stat, unlink } from 'node:fs/promises'
+import { lstat, open, readdir, rmdir, stat, unlink } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { ReelkeepError } from '../domain/errors.ts'
 import { failpoint } from '../failpoints/failpoint.ts'
 import { diskIdleMs, readBlocks, silentDisk } from './blocks.ts'
-import { chunkBytes, guardStream, measureSource } from './bytes.ts'
+import { chunkBytes, guardStream } from './bytes.ts'
 import { proveAccess } from './check.ts'
-import { settleExisting, taken } from './existing.ts'
 import { directoryOfPrefix, joinKey, nameFromBytes, requireSafeKey, splitKey, unfinishedDirectory } from './keys.ts'
-import { ignore, inDirectory, isErrno, makeDirectory, pathOf } from './local-directory.ts'
+import { ignore, inDirectory, isErrno, pathOf } from './local-directory.ts'
 import { explainLocalError } from './local-errors.ts'
-import type { ByteSource, ObjectInfo, PutOptions, PutResult, Store } from './store.ts'
+import { putObject } from './local-put.ts'
+import type { ObjectInfo, Store } from './store.ts'
 import { walkTree } from './tree.ts'
 import type { DirectoryLook } from './tree.ts'
 
@@ -27,7 +26,6 @@ export interface LocalStoreOptions {
 }
 
 const lookFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
-const writeFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
 const statsAtOnce = 512
 
 /**
@@ -208,71 +206,6 @@ async function* explainBlocks(
   } catch (error) {
     signal?.throwIfAborted()
     throw explain(error)
-  }
-}
-
-async function putObject(
-  store: Store,
-  root: string,
-  key: string,
-  source: ByteSource,
-  options: PutOptions,
-): Promise<PutResult> {
-  options.signal?.throwIfAborted()
-  const settled = await settleExisting(store, key, source, options)
-  if (settled !== null) return settled
-  const temporary = randomUUID()
-  await makeDirectory(root, unfinishedDirectory)
-  const result = await inDirectory(root, unfinishedDirectory, async (unfinished) => {
-    const from = unfinished.entry(temporary)
-    try {
-      const written = await writeSynced(from, key, source, options)
-      await failpoint('local.after-write', from)
-      return (await publish(root, key, from)) ? written : null
-    } finally {
-      // Losing the temporary name is no failure of the put: the sweep removes what stays.
-      await unlink(from).catch(() => {})
-    }
-  })
-  if (result !== null) return result
-  const raced = await settleExisting(store, key, source, options)
-  if (raced === null) throw taken(store, key, 'a directory, or something that came and went')
-  return raced
-}
-
-async function writeSynced(path: Buffer, key: string, source: ByteSource, options: PutOptions): Promise<PutResult> {
-  const measured = measureSource(source, key, options, { borrow: true })
-  const handle = await open(path, writeFlags, 0o666)
-  try {
-    for await (const chunk of measured.chunks) {
-      for (let at = 0; at < chunk.length;) at += (await handle.write(chunk, at)).bytesWritten
-      await failpoint('local.during-write', path)
-      options.onProgress?.(measured.sizeBytes)
-    }
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-  return measured.result()
-}
-
-/** Gives finished bytes their final name. False where that name is taken. */
-async function publish(root: string, key: string, from: Buffer): Promise<boolean> {
-  const { directory, name } = splitKey(key)
-  // A pruning delete may remove the directory between making and using it: once more is enough in practice.
-  for (let attempt = 0; ; attempt += 1) {
-    await makeDirectory(root, directory)
-    try {
-      await inDirectory(root, directory, async (held) => {
-        await link(from, held.entry(name))
-        await held.sync()
-        await failpoint('local.after-link', held.entry(name))
-      })
-      return true
-    } catch (error) {
-      if (isErrno(error, 'EEXIST')) return false
-      if (!isErrno(error, 'ENOENT') || attempt === 2) throw error
-    }
   }
 }
 
