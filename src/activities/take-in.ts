@@ -1,7 +1,6 @@
-import { createHash, randomUUID } from 'node:crypto'
-import { mkdir, open, rm, statfs } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Readable } from 'node:stream'
 import type { AccountTx } from '../db/connect.ts'
 import { announcePut } from '../db/announced-puts.ts'
 import { linkDuplicate } from '../db/duplicates.ts'
@@ -14,15 +13,15 @@ import { hasCode, ReelkeepError } from '../domain/errors.ts'
 import type { ErrorCode } from '../domain/errors.ts'
 import { isOverForGood } from '../domain/housekeeping.ts'
 import { extensionOf, packageExtensions, titleFromPath } from '../domain/inbox-names.ts'
-import { decideStructureFailure, sameFile } from '../domain/ingest.ts'
+import { sameFile } from '../domain/ingest.ts'
 import { decidePackage, describeUnprocessed } from '../domain/package.ts'
-import { bytesPer, describeBytes } from '../domain/units.ts'
+import { decideStructureFailure } from '../domain/quarantine.ts'
 import { failpoint } from '../failpoints/failpoint.ts'
-import { explainFullScratch } from '../media/scratch.ts'
 import type { Beat } from './beat.ts'
 import type { ActivityDeps, PlacedStore } from './deps.ts'
 import { removeUnnamedOriginal } from './left-puts.ts'
 import { listedFile } from './look.ts'
+import { copyToScratch } from './copy-to-scratch.ts'
 import { putOriginal } from './put-original.ts'
 import type { RecordingRef } from './records.ts'
 import { releaseSource } from './release-source.ts'
@@ -161,45 +160,6 @@ async function judgePackage({ deps, extension, beat }: Intake, path: string): Pr
   const verdict = decidePackage(await deps.encoder.readPackage(path, extension, { signal: beat.signal }))
   if (verdict.kind === 'unfit') return new ReelkeepError(verdict.code, verdict.message)
   return new ReelkeepError('unsupported_package', describeUnprocessed(verdict))
-}
-
-/** The inbox's bytes on this machine, hashed on the way. @throws changed_while_read, scratch_full, store_* */
-async function copyToScratch({ deps, deposit, inbox, work, beat }: Intake, path: string) {
-  await mkdir(work, { recursive: true })
-  const noRoom = `There is no room for ${describeBytes(deposit.sizeBytes)} in ${deps.scratchDir}. Free space there; it is tried again.`
-  const disk = await statfs(work)
-  if (disk.bavail * disk.bsize < deposit.sizeBytes + 64 * bytesPer.mib) throw new ReelkeepError('scratch_full', noRoom)
-  const hashes = { sha256: createHash('sha256'), md5: createHash('md5') }
-  const target = await open(path, 'wx')
-  try {
-    let sizeBytes = 0
-    for await (const chunk of chunksOf(await inbox.store.read(deposit.path, undefined, beat.signal))) {
-      hashes.sha256.update(chunk)
-      hashes.md5.update(chunk)
-      for (let at = 0; at < chunk.length;) at += (await target.write(chunk, at)).bytesWritten
-      sizeBytes += chunk.length
-      beat.beat({ reading: sizeBytes, of: deposit.sizeBytes })
-      if (sizeBytes > deposit.sizeBytes) break
-    }
-    await failpoint('take-in.after-read', path)
-    if (sizeBytes !== deposit.sizeBytes) {
-      throw new ReelkeepError(
-        'changed_while_read',
-        `${deposit.path} changed while it was read. It is read again when it rests.`,
-      )
-    }
-  } catch (error) {
-    throw explainFullScratch(error, noRoom)
-  } finally {
-    await target.close()
-  }
-  return { sha256: hashes.sha256.digest('hex'), md5: hashes.md5.digest('hex') }
-}
-
-async function* chunksOf(stream: Readable): AsyncGenerator<Buffer> {
-  for await (const chunk of stream as AsyncIterable<Buffer | string>) {
-    yield typeof chunk === 'string' ? Buffer.from(chunk) : chunk
-  }
 }
 
 /**

@@ -1,10 +1,5 @@
 import type { DepositState, EndSignal } from './deposit.ts'
-import { describeDuplicate } from './duplicate.ts'
-import type { FirstOfItsBytes } from './duplicate.ts'
-import type { ErrorCode } from './errors.ts'
 import {
-  depositExtensions,
-  extensionOf,
   finalPathOf,
   isTemporaryName,
   keptPath,
@@ -13,12 +8,12 @@ import {
   sidecarMinBytes,
   sidecarSuffixes,
 } from './inbox-names.ts'
-import { describeDuration, msPer } from './units.ts'
+import { emptyVerdict, judgeByName, stallMs } from './quarantine.ts'
+import type { NameVerdict } from './quarantine.ts'
+import { msPer } from './units.ts'
 
 /** How long a file must rest before it counts as complete when nothing says that its upload is over. */
 export const defaultQuietMs = { local: 60 * msPer.second, remote: 180 * msPer.second } as const
-/** How long a file whose structure breaks off may rest before it is judged as it is. */
-export const stallMs = 10 * msPer.minute
 /** Looks that must find the same file before its rest counts: two can fall into one hiccup of a writer. */
 export const looksNeeded = 3
 /** A change "in the future" by more than this means that our own clock went back: the quiet period starts again. */
@@ -111,13 +106,6 @@ export type LookDecision =
   | { readonly kind: 'complete'; readonly depositId: string; readonly endSignal: EndSignal }
   | { readonly kind: 'settle'; readonly depositId: string; readonly verdict: NameVerdict }
   | { readonly kind: 'vanished'; readonly depositId: string; readonly reason: string }
-
-/** What a look alone can say against a file. */
-export interface NameVerdict {
-  readonly state: 'refused' | 'quarantined'
-  readonly code: ErrorCode
-  readonly reason: string
-}
 
 /** True for deposits that no later look has to know: their file is gone. */
 export function isOver(state: DepositState): boolean {
@@ -247,32 +235,6 @@ function decideUnfit(
   return { kind: 'report', file, recorderId: recorder?.id ?? null, verdict }
 }
 
-const emptyVerdict: NameVerdict = {
-  state: 'quarantined',
-  code: 'empty_file',
-  reason:
-    'The file is empty and has not grown for its quiet period. Upload it again: it is taken up as soon as it grows.',
-}
-
-function judgeByName(file: ListedFile): NameVerdict | null {
-  if (!file.usable) {
-    const reason = 'Its name cannot be used: it is too long, or contains a backslash, NUL or "..". Rename the file.'
-    return { state: 'refused', code: 'unsafe_name', reason }
-  }
-  if (file.special === 'unreadable') {
-    const reason = 'It cannot be read. Give the user that runs Reelkeep access to it; it is taken up by itself then.'
-    return { state: 'quarantined', code: 'special_file', reason }
-  }
-  if (file.special !== null) {
-    const reason = `It is a ${file.special.replace('_', ' ')}, not a plain file. Put the file itself there; it is taken up by itself then.`
-    return { state: 'quarantined', code: 'special_file', reason }
-  }
-  if (depositExtensions.has(extensionOf(file.path))) return null
-  const reason =
-    'It is not a media file by its name. Rename it with the extension of its format, or remove it from the inbox.'
-  return { state: 'refused', code: 'type_mismatch', reason }
-}
-
 function isLive(deposit: KnownDeposit): boolean {
   return ['arriving', 'stalled', 'orphan', 'complete'].includes(deposit.state)
 }
@@ -321,58 +283,4 @@ function remember({ files, memory }: LookInput): LookMemory {
     if (cameOut || memory.renamed.get(file.path) === file.fileId) renamed.set(file.path, file.fileId)
   }
   return { temporary, renamed }
-}
-
-/** What an upload that goes on can still mend: what is missing may come, reserved space may be filled. */
-const mendable: readonly ErrorCode[] = ['truncated', 'undecodable', 'incomplete_package', 'zip_structure', 'zip_crc']
-
-/**
- * What a complete deposit becomes whose content was found broken: back to stalled (the rest may still come), or into
- * quarantine because somebody said that this was all, or because nothing came for the stall time.
- */
-export function decideStructureFailure(failure: {
-  readonly code: ErrorCode
-  readonly endSignal: EndSignal | null
-  /** What its hash sidecar said. One that differs from cut bytes was there before them and ends nothing. */
-  readonly checksum: 'none' | 'matches' | 'differs'
-  readonly restedMs: number
-}): 'stalled' | 'quarantined' {
-  if (!mendable.includes(failure.code)) return 'quarantined'
-  if (failure.endSignal === 'rename' || failure.checksum === 'matches') return 'quarantined'
-  if (failure.endSignal === 'sidecar' && failure.checksum === 'none') return 'quarantined'
-  return failure.restedMs >= stallMs ? 'quarantined' : 'stalled'
-}
-
-/** What the next-step sentence of a deposit needs to know. */
-export interface DepositStanding {
-  readonly state: DepositState
-  readonly changedAtMs: number
-  readonly quietMs: number
-  /** Of a duplicate: the recording that it is linked to. */
-  readonly first: FirstOfItsBytes | null
-}
-
-const nextSteps: Readonly<Record<DepositState, (standing: DepositStanding) => string>> = {
-  arriving: ({ changedAtMs, quietMs }) =>
-    `Taken in when it has not changed for ${describeDuration(quietMs)} (not before ${instant(changedAtMs + quietMs)}), or at once when a .sha256, .md5 or .done file stands beside it.`,
-  stalled: ({ changedAtMs }) =>
-    `It is not whole. It goes on by itself when the upload resumes; otherwise it is judged as it is at ${instant(changedAtMs + stallMs)}.`,
-  orphan: () =>
-    'No recorder owns this directory. Add a recorder for it, or a default recorder for the inbox; it is taken up by itself then.',
-  complete: () => 'It is being read, checked and taken in now.',
-  accepted: () => 'It became a recording. The source leaves the inbox when all its copies are verified.',
-  duplicate: ({ first }) => describeDuplicate(first),
-  quarantined: () => 'Its source is kept. Upload a good file under the same name, or retry it after a fix.',
-  refused: () => 'Nothing happens with it by itself. Rename it or remove it from the inbox.',
-  vanished: () => 'Nothing: the file is gone. Upload it again if it is still needed.',
-  released: () => 'Nothing: its copies were verified and the source left the inbox.',
-}
-
-/** What happens next with a deposit, when, and who has to do something: one sentence for people. */
-export function describeNextStep(standing: DepositStanding): string {
-  return nextSteps[standing.state](standing)
-}
-
-function instant(ms: number): string {
-  return new Date(ms).toISOString()
 }

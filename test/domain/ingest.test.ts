@@ -9,7 +9,9 @@ import {
   titleFromPath,
   recorderFinder,
 } from '../../src/domain/inbox-names.ts'
-import { decideLook, decideStructureFailure, describeNextStep, noMemory, stallMs } from '../../src/domain/ingest.ts'
+import { decideLook, noMemory } from '../../src/domain/ingest.ts'
+import { describeNextStep } from '../../src/domain/next-step.ts'
+import { decideStructureFailure, stallMs } from '../../src/domain/quarantine.ts'
 import type { KnownDeposit, ListedFile, LookInput, LookMemory, RecorderPlace } from '../../src/domain/ingest.ts'
 
 const t0 = Date.UTC(2026, 0, 1)
